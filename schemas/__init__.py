@@ -1,0 +1,1 @@
+"""Nouns: what is stored, what it is called, in which unit."""
