@@ -10,6 +10,7 @@
     query       DuckDB views over the files (`query`)
     after       `export`, `evaluate`, `report`
 
-Below all of them: `errors`, `store`, `identity`, `grid`. Beside them: `phantom`, which makes scans whose truth is known.
+Below all of them: `errors`, `store`, `identity`, `grid`, `volumes`, `masks`. Beside them: `phantom`, which makes scans
+whose truth is known.
 Nothing here knows Prefect or Dask; `flows` decides when and where each step runs.
 """

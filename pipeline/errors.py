@@ -10,8 +10,8 @@
     ├── ServiceError        a service was not there: exit code 3, the scans stay pending     (also a ConnectionError)
     └── ScanError           something is wrong with one scan: a row with its reason, the rest goes on
 
-A message says what was wrong, what was allowed, what it got and what to do. It never holds a patient's name or ID, a text
-from a scan's header, or the path of a scan: paths carry names.
+A message says what was wrong, what was allowed, what it got and what to do. It never holds a patient's name or ID, a
+text from a scan's header, or the path of a scan: paths carry names.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Where voxels lie: the grid of a volume in patient coordinates.
 
-Arrays are `[z, y, x]`. A voxel with array index (z, y, x) has the image index (i, j, k) = (x, y, z), and its centre lies at
-`origin + direction @ diag(spacing_x, spacing_y, spacing_z) @ (i, j, k)`, in millimetres, LPS (as DICOM PS3.3 C.7.6.2.1.1
-and ITK have it).
+Arrays are `[z, y, x]`. A voxel with array index (z, y, x) has the image index (i, j, k) = (x, y, z), and its centre
+lies at `origin + direction @ diag(spacing_x, spacing_y, spacing_z) @ (i, j, k)`, in millimetres, LPS (as DICOM PS3.3
+C.7.6.2.1.1 and ITK have it).
 """
 
 from __future__ import annotations

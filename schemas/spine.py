@@ -1,8 +1,8 @@
 """The levels of the spine: their numbers in a mask, their order, their regions and their SNOMED CT codes.
 
-Numbers follow the VerSe convention (C1 = 1 ... L5 = 24, L6 = 25, sacrum = 26, coccyx = 27, T13 = 28), so a mask from that
-family reads as it is. Vertebrae that could be told apart but not named are `V1`, `V2`, ... from the top down, numbered
-from 101.
+Numbers follow the VerSe convention (C1 = 1 ... L5 = 24, L6 = 25, sacrum = 26, coccyx = 27, T13 = 28), so a mask from
+that family reads as it is. Vertebrae that could be told apart but not named are `V1`, `V2`, ... from the top down,
+numbered from 101.
 """
 
 from __future__ import annotations
@@ -85,9 +85,7 @@ def level_number(name: str) -> int:
         return BY_NAME[name].number
     if name.startswith("V") and name[1:].isdigit() and 0 < int(name[1:]) <= MAX_UNNUMBERED:
         return UNNUMBERED_BASE + int(name[1:])
-    raise ValueError(
-        f"{name!r} is no level of the spine: C1 ... L6, SACRUM, COCCYX or V1 ... V{MAX_UNNUMBERED}"
-    )
+    raise ValueError(f"{name!r} is no level of the spine: C1 ... L6, SACRUM, COCCYX or V1 ... V{MAX_UNNUMBERED}")
 
 
 def is_named(number: int) -> bool:
