@@ -1,4 +1,4 @@
-"""What is stored of a scan under one recipe: a row of `results/`, its lesions, candidates and vertebrae nested in it."""
+"""What is stored of a scan under one recipe: a row of `results/` with its lesions, candidates and vertebrae in it."""
 
 from __future__ import annotations
 
