@@ -1,0 +1,282 @@
+"""The store: one folder or one `s3://bucket/prefix` that holds all state. Files are only ever added.
+
+A file appears whole or not at all, and nothing is overwritten, so nothing has to be locked. Only `gc` and `forget`
+remove.
+
+    store = Store.create("s3://bucket/cohort", cohort="demo")
+    store.write("results/recipe=ab12/s1-20260101T000000000000-0123abcd.parquet", data)
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import posixpath
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zarr.storage
+from zarr.abc.store import Store as ZarrStore
+
+from pipeline.errors import ServiceError, StoreError
+from schemas.catalog import LAYOUT_VERSION
+
+MARK = "store.json"
+"""Makes a folder a store."""
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def new_attempt() -> str:
+    """A name for an attempt: sorts by time, and no two are alike."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}"
+
+
+def from_environment(options: dict[str, Any]) -> dict[str, Any]:
+    """Storage options with each value `$NAME` replaced by that variable, so that no file needs to hold a secret.
+
+    Raises:
+        StoreError: a variable is not set.
+    """
+    resolved: dict[str, Any] = {}
+    for key, value in options.items():
+        if isinstance(value, dict):
+            resolved[key] = from_environment(value)
+        elif isinstance(value, str) and value.startswith("$"):
+            if value[1:] not in os.environ:
+                raise StoreError(f"storage_options.{key} names the environment variable {value[1:]}, which is not set")
+            resolved[key] = os.environ[value[1:]]
+        else:
+            resolved[key] = value
+    return resolved
+
+
+def open_filesystem(uri: str, storage_options: dict[str, Any]) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The filesystem of an address and the path in it; listings are never cached, for others write too.
+
+    Raises:
+        StoreError: no package serves this kind of address.
+    """
+    options = from_environment(storage_options)
+    if "://" in uri:
+        options.setdefault("use_listings_cache", False)
+    try:
+        return fsspec.core.url_to_fs(uri, **options)
+    except (ImportError, ValueError) as error:
+        raise StoreError(f"cannot open {uri.split('://')[0]}:// addresses: {error}") from error
+
+
+@contextmanager
+def service_errors(what: str) -> Iterator[None]:
+    """Turn what a disk or an object storage raises into a ServiceError; a missing file passes as FileNotFoundError."""
+    try:
+        yield
+    except (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError):
+        raise
+    except OSError as error:
+        word = "no space left" if error.errno in _FULL else f"{type(error).__name__}: {error.strerror or error}"
+        raise ServiceError(f"{what}: {word}") from error
+    except Exception as error:
+        if type(error).__module__.split(".")[0] in {"botocore", "aiohttp", "aiobotocore", "asyncio", "fsspec"}:
+            raise ServiceError(f"{what}: {type(error).__name__}: {error}") from error
+        raise
+
+
+@dataclass(frozen=True)
+class Store:
+    """A store by its address; small, and can be sent to a worker."""
+
+    uri: str
+    """Folder (absolute) or `s3://bucket/prefix`."""
+    storage_options: dict[str, Any] = field(default_factory=dict, repr=False)
+    """For fsspec; values may be `$NAME`, read from the environment where they are used."""
+
+    @classmethod
+    def create(cls, uri: str, *, cohort: str, storage_options: dict[str, Any] | None = None) -> Store:
+        """Make the store, or open the one that is there.
+
+        Raises:
+            StoreError: the place holds other files, another cohort, or a newer layout.
+        """
+        store = cls(_absolute(uri), storage_options or {})
+        if not store.exists(MARK):
+            store._refuse_foreign_files()
+            mark = {"layout": LAYOUT_VERSION, "cohort": cohort, "created": datetime.now(UTC).isoformat()}
+            store.create_once(MARK, json.dumps(mark, indent=1).encode())
+        found = store._read_mark()["cohort"]
+        if found != cohort:
+            raise StoreError(
+                f"this store belongs to the cohort {found!r}, the cohort file says {cohort!r}: "
+                "give another `store`, or the name that it was made with"
+            )
+        return store
+
+    @classmethod
+    def open(cls, uri: str, *, storage_options: dict[str, Any] | None = None) -> Store:
+        """Open a store that is there.
+
+        Raises:
+            StoreError: there is none, or it has a newer layout.
+        """
+        store = cls(_absolute(uri), storage_options or {})
+        store._read_mark()
+        return store
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a folder of this machine."""
+        return "://" not in self.uri
+
+    @property
+    def fs(self) -> fsspec.AbstractFileSystem:
+        """The filesystem it lies in."""
+        return open_filesystem(self.uri, self.storage_options)[0]
+
+    @property
+    def root(self) -> str:
+        """Its path in `fs`."""
+        return open_filesystem(self.uri, self.storage_options)[1].rstrip("/")
+
+    @property
+    def cohort(self) -> str:
+        """Name of the cohort it was made for."""
+        return str(self._read_mark()["cohort"])
+
+    def path(self, path: str) -> str:
+        """A file of the store as a path in `fs`."""
+        return posixpath.join(self.root, path)
+
+    def exists(self, path: str) -> bool:
+        """Whether the file is there."""
+        with service_errors("reading the store"):
+            return bool(self.fs.exists(self.path(path)))
+
+    def size(self, path: str) -> int:
+        """Bytes of a file."""
+        with service_errors("reading the store"):
+            return int(self.fs.info(self.path(path))["size"])
+
+    def size_below(self, path: str) -> int:
+        """Bytes of all files below a folder."""
+        with service_errors("reading the store"):
+            return int(self.fs.du(self.path(path)))
+
+    def read(self, path: str) -> bytes:
+        """The bytes of a file."""
+        with service_errors("reading the store"):
+            return bytes(self.fs.cat_file(self.path(path)))
+
+    def write(self, path: str, data: bytes) -> None:
+        """Add a file, whole or not at all: one PUT, or a temporary file that is renamed."""
+        with service_errors("writing to the store"):
+            if not self.is_local:
+                self.fs.pipe_file(self.path(path), data)
+                return
+            with _beside(Path(self.path(path)), data) as temporary:
+                os.replace(temporary, self.path(path))
+
+    def create_once(self, path: str, data: bytes) -> bytes:
+        """Add a file of which there may be one only; the bytes that are there afterwards, one's own or another's."""
+        with service_errors("writing to the store"):
+            try:
+                if self.is_local:
+                    # exists() then open() lets two writers through; a hard link has one winner
+                    with _beside(Path(self.path(path)), data) as temporary:
+                        os.link(temporary, self.path(path))
+                else:
+                    self.fs.pipe_file(self.path(path), data, mode="create")
+            except FileExistsError:
+                pass
+            except Exception as error:  # the answer may be lost while the file was made: what is there decides
+                if not self.exists(path):
+                    raise ServiceError(f"writing to the store: {type(error).__name__}") from error
+        return self.read(path)
+
+    def list(self, prefix: str) -> list[str]:
+        """All files below a folder, relative to the store, sorted; hidden and temporary ones left out."""
+        with service_errors("listing the store"):
+            try:
+                found = self.fs.find(self.path(prefix))
+            except FileNotFoundError:
+                return []
+        start = len(self.root) + 1
+        names = (name[start:] for name in found)
+        return sorted(name for name in names if not posixpath.basename(name).startswith("."))
+
+    def remove(self, path: str) -> None:
+        """Remove a file or a folder with all that is in it; only `gc` and `forget` may."""
+        with service_errors("removing from the store"):
+            self.fs.rm(self.path(path), recursive=True)
+
+    def write_table(self, path: str, table: pa.Table) -> None:
+        """Add a Parquet file."""
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer, compression="zstd", write_page_index=True)
+        self.write(path, buffer.getvalue())
+
+    def read_table(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """A Parquet file as a table."""
+        return pq.read_table(io.BytesIO(self.read(path)), columns=None if columns is None else [*columns])
+
+    def zarr(self, path: str) -> ZarrStore:
+        """A folder of the store for zarr."""
+        if self.is_local:
+            return zarr.storage.LocalStore(self.path(path))
+        options = from_environment(self.storage_options) | {"use_listings_cache": False}
+        return zarr.storage.FsspecStore.from_url(posixpath.join(self.uri, path), storage_options=options)
+
+    def _read_mark(self) -> dict[str, Any]:
+        try:
+            mark: dict[str, Any] = json.loads(self.read(MARK))
+        except FileNotFoundError:
+            raise StoreError("there is no store here (no store.json): run `spinetally run` first") from None
+        except ValueError:
+            raise StoreError("store.json is damaged: it should be JSON with `layout` and `cohort`") from None
+        if not isinstance(mark.get("layout"), int) or mark["layout"] > LAYOUT_VERSION:
+            raise StoreError(
+                f"the store has layout {mark.get('layout')}, this spinetally knows up to {LAYOUT_VERSION}: "
+                "install the newer spinetally that wrote it"
+            )
+        return mark
+
+    def _refuse_foreign_files(self) -> None:
+        with service_errors("opening the store"):
+            try:
+                names = [posixpath.basename(name.rstrip("/")) for name in self.fs.ls(self.root, detail=False)]
+            except FileNotFoundError:
+                return
+        foreign = [name for name in names if name and not name.startswith(".") and name != MARK]
+        if foreign and not self.exists(MARK):
+            raise StoreError(
+                f"the place for the store holds {len(foreign)} other files and no store.json: "
+                "give an empty or a new folder as `store`"
+            )
+
+
+def _absolute(uri: str) -> str:
+    return uri.rstrip("/") if "://" in uri else str(Path(uri).expanduser().absolute())
+
+
+@contextmanager
+def _beside(target: Path, data: bytes) -> Iterator[Path]:
+    """The data in a temporary file of the target's folder, on the disk; removed at the end if still there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.parent / f".{target.name}.{secrets.token_hex(6)}"
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
