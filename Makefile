@@ -1,0 +1,40 @@
+# Everything runs in .venv; the first target that needs it makes it. PYTHON chooses the interpreter (3.11 or newer).
+PYTHON ?= python3.11
+BIN := .venv/bin
+DEMO ?= demo
+
+.PHONY: demo test test-slow lint types bench format clean
+
+.venv/installed: pyproject.toml infra/constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip -c infra/constraints.txt
+	$(BIN)/python -m pip install --quiet -c infra/constraints.txt -e '.[all,test]'
+	@touch $@
+
+demo: .venv/installed ## make a phantom cohort, run everything, print the tallies
+	$(BIN)/spinetally demo --store $(DEMO)
+
+test: .venv/installed ## minutes; needs no server but those it starts itself
+	$(BIN)/python -m pytest
+
+test-slow: .venv/installed ## the long ones: faults, servers, browsers
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/installed types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/test_structure.py
+
+types: .venv/installed
+	$(BIN)/mypy
+
+bench: .venv/installed ## prints figures, asserts none
+	$(BIN)/python -m pytest -m bench -s tests/bench
+
+format: .venv/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis
