@@ -1,0 +1,182 @@
+"""From a name, a folder or an s3:// address to a model: its spec, its digest and the model, opened once per process."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from pydantic import ValidationError
+
+from pipeline.errors import ModelError
+from pipeline.models.device import choose_device
+from pipeline.models.files import digest_of, local_folder
+from pipeline.models.predictor import Predictor
+from schemas.model import ModelSpec
+
+SPEC_FILE = "model.yaml"
+"""What makes a folder a model."""
+
+_BUILTIN = Path(__file__).parent / "builtin"
+
+_MODALITIES: Any = ["CT", "MR", "PT", "NM"]
+
+_WITHOUT_FILES = {
+    "precomputed": ModelSpec(name="precomputed", version="1", task="both", modality=_MODALITIES, format="precomputed"),
+    "threshold": ModelSpec(
+        name="threshold", version="1", task="lesions", modality=["PT", "NM"], format="threshold",
+        limits="Takes physiological uptake for lesions where it is not limited to vertebrae.",
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and how a model is opened."""
+
+    folder: Path
+    """Holds model.yaml and what it names."""
+    device: torch.device
+    """Where the network runs."""
+    backend: str
+    """auto, torch or openvino."""
+    trust: bool
+    """Whether the person who runs this allows code in the weights to run."""
+
+
+Opener = Callable[[ModelSpec, Place], Predictor]
+
+_OPENERS = {
+    "threshold": "pipeline.models.formats.threshold",
+    "monai_network": "pipeline.models.formats.torch_files",
+    "torch_export": "pipeline.models.formats.torch_files",
+    "torchscript": "pipeline.models.formats.torch_files",
+    "onnx": "pipeline.models.formats.openvino_files",
+    "openvino": "pipeline.models.formats.openvino_files",
+    "monai_bundle": "pipeline.models.formats.bundle",
+    "nnunet": "pipeline.models.formats.nnunet",
+    "command": "pipeline.models.formats.command",
+}
+"""The module that opens a format, by its function `open_model(spec, place)`; a builtin's package has one too."""
+
+_loaded: dict[tuple[str, str, str, bool], Predictor] = {}
+_loading = threading.Lock()
+
+
+def known_models() -> list[str]:
+    """The names that need no folder: the built-in models, `precomputed` and `threshold`."""
+    found = sorted(f"builtin/{path.parent.name.replace('_', '-')}" for path in _BUILTIN.glob(f"*/{SPEC_FILE}"))
+    return [*found, *_WITHOUT_FILES]
+
+
+def find_spec(name_or_uri: str, *, storage_options: dict[str, Any] | None = None) -> tuple[ModelSpec, str]:
+    """What a model says of itself, and the digest of that and of its weights.
+
+    Args:
+        name_or_uri: one of `known_models`, or a folder with a model.yaml, local or s3://.
+        storage_options: for fsspec.
+
+    Raises:
+        ModelError: no such model, or its model.yaml is wrong.
+    """
+    folder = _folder(name_or_uri, storage_options)
+    spec = _WITHOUT_FILES[name_or_uri] if folder is None else _read_spec(folder, name_or_uri)
+    weights = "" if folder is None or spec.weights is None else digest_of(folder / spec.weights)
+    return spec, hashlib.sha256(f"{spec.model_dump_json()}{weights}".encode()).hexdigest()
+
+
+def load(
+    name_or_uri: str,
+    *,
+    expected_digest: str | None = None,
+    device: str = "cpu",
+    backend: str = "auto",
+    trust: bool = False,
+    storage_options: dict[str, Any] | None = None,
+) -> Predictor:
+    """The model itself; each is opened once per process, device and backend.
+
+    Args:
+        name_or_uri: as `find_spec`.
+        expected_digest: what `find_spec` gave when the recipe was made; another one now is refused.
+        device: cpu, cuda, cuda:1 or auto.
+        backend: auto, torch or openvino.
+        trust: allow code inside the weights to run (a pickle, TorchScript, a bundle's own transforms).
+        storage_options: for fsspec.
+
+    Raises:
+        ModelError: no such model, its weights differ from their digest, or it cannot be opened.
+    """
+    spec, digest = find_spec(name_or_uri, storage_options=storage_options)
+    if expected_digest is not None and digest != expected_digest:
+        raise ModelError(
+            f"model {spec.name!r} has changed since the recipe was made: digest {digest[:12]} now, "
+            f"{expected_digest[:12]} then; start the run again to make a new recipe"
+        )
+    chosen = choose_device(device)
+    key = (digest, str(chosen), backend, trust)
+    with _loading:
+        if key not in _loaded:
+            folder = _folder(name_or_uri, storage_options) or _BUILTIN
+            _check_weights(spec, folder)
+            _loaded[key] = _opener(spec, folder)(spec, Place(folder, chosen, backend, trust))
+        return _loaded[key]
+
+
+def _opener(spec: ModelSpec, folder: Path) -> Opener:
+    if spec.format == "precomputed":
+        raise ModelError("`precomputed` is no network: the masks that the manifest names are read, nothing is loaded")
+    module = f"pipeline.models.builtin.{folder.name}" if spec.format == "builtin" else _OPENERS[spec.format]
+    opener: Opener = importlib.import_module(module).open_model
+    return opener
+
+
+def _folder(name_or_uri: str, storage_options: dict[str, Any] | None) -> Path | None:
+    """The model's folder on this machine; None for those without files."""
+    if name_or_uri in _WITHOUT_FILES:
+        return None
+    if name_or_uri in known_models():
+        return _BUILTIN / name_or_uri.removeprefix("builtin/").replace("-", "_")
+    folder = local_folder(name_or_uri, storage_options)
+    if folder is None or not (folder / SPEC_FILE).is_file():
+        raise ModelError(
+            f"no model {name_or_uri!r}: it is neither a folder (local or s3://) with a {SPEC_FILE} nor one of "
+            f"{', '.join(known_models())}"
+        )
+    return folder
+
+
+def _read_spec(folder: Path, name: str) -> ModelSpec:
+    try:
+        content = yaml.safe_load((folder / SPEC_FILE).read_text(encoding="utf-8"))
+        spec = ModelSpec.model_validate(content)
+    except (yaml.YAMLError, UnicodeDecodeError) as failure:
+        raise ModelError(f"{SPEC_FILE} of {name!r} is no YAML: {str(failure).splitlines()[0]}") from failure
+    except ValidationError as failure:
+        first = failure.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise ModelError(f"{SPEC_FILE} of {name!r}: {where}: {first['msg']}") from failure
+    if spec.format == "builtin" and folder.parent != _BUILTIN:
+        raise ModelError(f"{name!r} says `format: builtin`; only models that come with spinetally may")
+    if spec.weights is not None and not (folder / spec.weights).resolve().is_relative_to(folder.resolve()):
+        raise ModelError(f"{SPEC_FILE} of {name!r}: `weights` must be a file or folder beside it, got {spec.weights!r}")
+    if spec.weights is not None and not (folder / spec.weights).exists():
+        raise ModelError(f"{SPEC_FILE} of {name!r} names weights {spec.weights!r}, and they are not there")
+    return spec
+
+
+def _check_weights(spec: ModelSpec, folder: Path) -> None:
+    if spec.weights is None or spec.sha256 is None:
+        return
+    found = digest_of(folder / spec.weights)
+    if found != spec.sha256.lower():
+        raise ModelError(
+            f"the weights of {spec.name!r} have the sha256 {found[:12]}..., not {spec.sha256[:12]}...; "
+            "fetch them again, or correct the digest if you changed them yourself"
+        )

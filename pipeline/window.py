@@ -1,0 +1,174 @@
+"""The sliding window: overlapping windows through a network, blended by a Gaussian, one finished slab at a time.
+
+The weights of all windows at a voxel sum to one by construction: a window's weight is a product over the axes, so the
+sum over a lattice of windows is one too, and each axis is normalised on its own before any window runs. What has been
+blended needs no division, and a slab is finished as soon as no later window reaches it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pipeline.resample import Float32
+
+SIGMA_OF_PATCH = 0.125
+"""Deviation of the blending Gaussian as a share of the window, as nnU-Net and MONAI have it."""
+
+Size = tuple[int, int, int]
+
+
+class Network(Protocol):
+    """What the window runs; see `pipeline.models.network.VoxelNetwork`."""
+
+    device: torch.device
+    batch: int
+
+    def __call__(self, windows: torch.Tensor) -> torch.Tensor:
+        """Class scores [n, k, z, y, x] of windows [n, c, z, y, x]."""
+        ...
+
+
+def window_starts(size: int, patch: int, overlap: float, *, spread: bool = False) -> list[int]:
+    """Where windows start along an axis, so that each voxel is in one and neighbours share at least `overlap`.
+
+    Args:
+        size: voxels along the axis, at least `patch`.
+        patch: voxels of a window.
+        overlap: share of a window that its neighbour covers too.
+        spread: at even distances, as nnU-Net has it; else at a fixed step with the last one moved inside, as MONAI.
+    """
+    step = max(1, int(patch * (1 - overlap)))
+    if not spread:
+        return [min(step * i, size - patch) for i in range(-(-(size - patch) // step) + 1)]
+    count = int(np.ceil((size - patch) / (patch * (1 - overlap)))) + 1
+    return [int(np.round((size - patch) / max(1, count - 1) * i)) for i in range(count)]
+
+
+def predict_on_model_grid(
+    network: Network,
+    array: Float32,
+    patch: Size,
+    overlap: float = 0.5,
+    *,
+    fill: float = 0.0,
+    flips: Sequence[Sequence[int]] = (),
+) -> Float32:
+    """Blended class scores [k, z, y, x] of a whole volume on the model's own grid, for volumes of moderate size.
+
+    Args:
+        network: takes [n, c, z, y, x].
+        array: [z, y, x] or [c, z, y, x], as the network expects its values.
+        patch: size of the windows.
+        overlap: share of a window that its neighbour covers too.
+        fill: value around a volume smaller than the window.
+        flips: axes (0 z, 1 y, 2 x) mirrored together, an entry per further copy to average over: [[2], [1, 2]].
+    """
+    slabs = blended_slabs(network, array, patch, overlap, fill=fill, flips=flips)
+    return np.concatenate([slab.cpu().numpy() for slab in slabs], axis=1)
+
+
+def blended_slabs(
+    network: Network,
+    array: Float32,
+    patch: Size,
+    overlap: float = 0.5,
+    *,
+    fill: float = 0.0,
+    flips: Sequence[Sequence[int]] = (),
+    spread: bool = False,
+) -> Iterator[torch.Tensor]:
+    """The same in slabs [k, dz, y, x] along z, each given as soon as it is final, on the network's device.
+
+    Only one row of windows is held, k x patch z x y x x values, whatever the length of the scan.
+    Arguments as `predict_on_model_grid`; `spread` as `window_starts`.
+    """
+    padded, inner = _padded(array, patch, fill)
+    starts = [window_starts(n, p, overlap, spread=spread) for n, p in zip(padded.shape[1:], patch, strict=True)]
+    weights = [_axis_weights(s, p, n) for s, p, n in zip(starts, patch, padded.shape[1:], strict=True)]
+    run = _flipping(network, flips)
+    row: torch.Tensor | None = None
+    for index, z in enumerate(starts[0]):
+        for offsets, scores in _windows(network, run, padded, patch, z, starts[1], starts[2]):
+            if row is None:
+                row = scores.new_zeros((scores.shape[0], patch[0], *padded.shape[2:]))
+            _, y, x = (slice(o, o + p) for o, p in zip((0, *offsets), patch, strict=True))
+            row[:, :, y, x] += scores * _window_weight(weights, index, offsets, starts, scores.device)
+        if row is None:
+            raise ValueError("a volume without a voxel has no window")
+        done = starts[0][index + 1] - z if index + 1 < len(starts[0]) else patch[0]
+        yield from _inner(row, z, done, inner)
+        row = torch.cat([row[:, done:], torch.zeros_like(row[:, :done])], dim=1)
+
+
+def _windows(
+    network: Network, run: Callable[[torch.Tensor], torch.Tensor], padded: Float32, patch: Size, z: int,
+    ys: list[int], xs: list[int],
+) -> Iterator[tuple[tuple[int, int], torch.Tensor]]:  # fmt: skip
+    """The windows of one row (one place along z), a batch at a time: (y, x) and its scores [k, z, y, x]."""
+    places = list(itertools.product(ys, xs))
+    while places:
+        batch, places = places[: network.batch], places[network.batch :]
+        windows = [padded[:, z : z + patch[0], y : y + patch[1], x : x + patch[2]] for y, x in batch]
+        yield from zip(batch, run(torch.from_numpy(np.stack(windows))), strict=True)
+
+
+def _flipping(network: Network, flips: Sequence[Sequence[int]]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The network, averaged over mirrored copies."""
+
+    def run(windows: torch.Tensor) -> torch.Tensor:
+        total = network(windows)
+        for axes in flips:
+            dims = [axis + 2 for axis in axes]
+            total = total + network(windows.flip(dims)).flip(dims)
+        return total / (len(flips) + 1)
+
+    return run if flips else network
+
+
+def _padded(array: Float32, patch: Size, fill: float) -> tuple[Float32, tuple[slice, slice, slice]]:
+    """[c, z, y, x] at least as large as the window, and where the volume lies in it (centred)."""
+    with_channels = array[None] if array.ndim == 3 else array
+    sizes = with_channels.shape[1:]
+    before = [max(0, p - n) // 2 for n, p in zip(sizes, patch, strict=True)]
+    after = [max(0, p - n) - b for n, p, b in zip(sizes, patch, before, strict=True)]
+    z, y, x = (slice(b, b + n) for b, n in zip(before, sizes, strict=True))
+    if any(before) or any(after):
+        widths = [(0, 0), *zip(before, after, strict=True)]
+        with_channels = np.pad(with_channels, widths, constant_values=fill)
+    return with_channels, (z, y, x)
+
+
+def _inner(row: torch.Tensor, z: int, done: int, inner: tuple[slice, slice, slice]) -> Iterator[torch.Tensor]:
+    """The finished slices of a row that lie in the volume, not in its padding."""
+    low, high = max(0, inner[0].start - z), min(done, inner[0].stop - z)
+    if low < high:
+        yield row[:, low:high, inner[1], inner[2]]
+
+
+def _axis_weights(starts: list[int], patch: int, size: int) -> list[npt.NDArray[np.float32]]:
+    """For each window along an axis its (patch,) weights; at each voxel those of all windows sum to one."""
+    place = np.arange(patch) - (patch - 1) / 2
+    gauss = np.exp(-0.5 * (place / (SIGMA_OF_PATCH * patch)) ** 2)
+    total = np.zeros(size)
+    for start in starts:
+        total[start : start + patch] += gauss
+    return [(gauss / total[start : start + patch]).astype(np.float32) for start in starts]
+
+
+def _window_weight(
+    weights: list[list[npt.NDArray[np.float32]]],
+    z_index: int,
+    offsets: tuple[int, int],
+    starts: list[list[int]],
+    device: torch.device,
+) -> torch.Tensor:
+    along_z = torch.from_numpy(weights[0][z_index]).to(device)
+    along_y = torch.from_numpy(weights[1][starts[1].index(offsets[0])]).to(device)
+    along_x = torch.from_numpy(weights[2][starts[2].index(offsets[1])]).to(device)
+    return along_z[:, None, None] * (along_y[:, None] * along_x[None, :])
