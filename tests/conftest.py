@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.servers import ObjectStorage, seaweedfs
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -17,3 +20,10 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real scans at {folder.name!r}: set SPINETALLY_TEST_DATA to their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def object_storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStorage]:
+    """A real S3 server."""
+    with seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as storage:
+        yield storage
