@@ -1,0 +1,140 @@
+"""Where each label of a mask lies: its box, its voxels, its centroid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from pipeline.errors import ScanError
+from pipeline.masks import LABEL_TYPE
+from schemas.reasons import Reason
+
+Box = tuple[slice, slice, slice]
+Labels = npt.NDArray[Any]
+"""Whole numbers, 0 where nothing is; `LABEL_TYPE` once checked."""
+Bools = npt.NDArray[np.bool_]
+
+MAX_LABEL = int(np.iinfo(LABEL_TYPE).max)
+"""Largest value that a stored mask can hold."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """One label of a mask, cropped to its box."""
+
+    label: int
+    """Its value in the mask."""
+    box: Box
+    """Where its crop lies in the whole array, half-open, along z, y, x."""
+    mask: Bools
+    """Shape of the box; True where the label is."""
+    n_voxels: int
+    """Voxels of the label; 1 and more."""
+    centroid: tuple[float, float, float]
+    """Mean array index z, y, x of its voxels."""
+
+    @property
+    def bbox(self) -> list[int]:
+        """[z0, y0, x0, z1, y1, x1), half-open."""
+        return [s.start for s in self.box] + [s.stop for s in self.box]
+
+    @property
+    def start(self) -> npt.NDArray[np.float64]:
+        """Array index of the crop's first voxel."""
+        return np.array([s.start for s in self.box], dtype=np.float64)
+
+
+def checked_labels(mask: npt.NDArray[np.generic], *, shape: tuple[int, int, int], name: str) -> Labels:
+    """The mask as integer labels on the volume's grid.
+
+    Raises:
+        ScanError: `mask_grid` where its shape is another, `mask_values` where values are negative or fractional.
+    """
+    if mask.shape != shape:
+        raise ScanError(
+            Reason.MASK_GRID,
+            f"the mask of {name} has shape {list(mask.shape)}, the volume {list(shape)}; bring it onto that grid",
+        )
+    whole = mask if np.issubdtype(mask.dtype, np.integer) else _whole(mask, name)
+    if whole.dtype not in (np.uint8, np.uint16) and whole.size and not 0 <= whole.min() <= whole.max() <= MAX_LABEL:
+        raise ScanError(
+            Reason.MASK_VALUES,
+            f"the mask of {name} holds values from {whole.min()} to {whole.max()}; 0 to {MAX_LABEL} are allowed",
+        )
+    return whole.astype(LABEL_TYPE, copy=False)
+
+
+def find_regions(labels: Labels) -> Iterator[Region]:
+    """The regions of a mask by growing label; labels without a voxel are passed over.
+
+    The whole array is looked at once to find its occupied box, that box once for the boxes of all labels.
+    """
+    occupied = occupied_box(labels)
+    if occupied is None:
+        return
+    shift = [s.start for s in occupied]
+    for label, inner in enumerate(ndimage.find_objects(labels[occupied]), start=1):
+        if inner is not None:
+            box = tuple(slice(s.start + d, s.stop + d) for s, d in zip(inner, shift, strict=True))
+            yield region_of(labels, label, box)
+
+
+def region_of(labels: Labels, label: int, box: tuple[slice, ...]) -> Region:
+    """One label, whose box is known already."""
+    z, y, x = box
+    mask = labels[z, y, x] == label
+    n_voxels = int(np.count_nonzero(mask))
+    centroid = [_mean_index(mask, axis, n_voxels) + box[axis].start for axis in range(3)]
+    return Region(label, (z, y, x), mask, n_voxels, (centroid[0], centroid[1], centroid[2]))
+
+
+def occupied_box(labels: Labels) -> Box | None:
+    """The smallest box that holds every non-zero voxel; None where there is none."""
+    z = _span(np.array([plane.any() for plane in labels], dtype=np.bool_))
+    if z is None:
+        return None
+    flat = np.asarray(labels[z].any(axis=0))
+    y, x = _span(np.asarray(flat.any(axis=1))), _span(np.asarray(flat.any(axis=0)))
+    if y is None or x is None:
+        return None
+    return z, y, x
+
+
+def touches_face(region: Region, shape: tuple[int, int, int]) -> bool:
+    """Whether a region reaches a face of the volume; an axis of one voxel (a planar image) has no faces."""
+    return any(n > 1 and (s.start == 0 or s.stop == n) for s, n in zip(region.box, shape, strict=True))
+
+
+def grown(box: Box, *, by: tuple[int, int, int], shape: tuple[int, int, int]) -> Box:
+    """A box with a margin in voxels along z, y, x, kept inside the volume."""
+    z, y, x = (slice(max(s.start - m, 0), min(s.stop + m, n)) for s, m, n in zip(box, by, shape, strict=True))
+    return z, y, x
+
+
+def inside(inner: Box, outer: Box) -> Box:
+    """A box as slices of the crop that `outer` is."""
+    z, y, x = (slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
+    return z, y, x
+
+
+def _whole(mask: npt.NDArray[np.generic], name: str) -> Labels:
+    with np.errstate(invalid="ignore"):  # NaN becomes a number that differs from it
+        whole = mask.astype(np.int64)
+    if not np.array_equal(whole, mask):
+        raise ScanError(Reason.MASK_VALUES, f"the mask of {name} has fractional values; give whole numbers from 0 up")
+    return whole
+
+
+def _span(occupied: Bools) -> slice | None:
+    places = np.flatnonzero(occupied)
+    return slice(int(places[0]), int(places[-1]) + 1) if places.size else None
+
+
+def _mean_index(mask: Bools, axis: int, n_voxels: int) -> float:
+    counts = np.count_nonzero(mask, axis=tuple({0, 1, 2} - {axis}))
+    return float(np.arange(len(counts)) @ counts) / n_voxels
