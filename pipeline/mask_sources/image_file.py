@@ -32,24 +32,29 @@ def read_image(path: Path, *, max_voxels: int) -> SourceMask:
             and qform disagree), MASK_VALUES (no whole numbers of 0 and more).
     """
     try:
+        reader = _open(path, max_voxels)
+        grid = grid_of(reader)
         if path.name.lower().endswith((".nii", ".nii.gz")):
-            _check_nifti(path)
-        image = _read(path, max_voxels)
+            values = _nifti_values(path, grid.shape)
+        else:
+            values = sitk.GetArrayFromImage(reader.Execute())
     except (RuntimeError, OSError, ValueError, EOFError, ImageFileError) as error:
         # the libraries' own words hold the path, and a path may hold a name
         raise ScanError(
             Reason.UNREADABLE, f"the mask cannot be read ({type(error).__name__}): fetch or write the file again"
         ) from None
-    return SourceMask(whole_numbers(sitk.GetArrayViewFromImage(image)), grid_of(image))
+    return SourceMask(whole_numbers(values), grid)
 
 
-def grid_of(image: sitk.Image) -> Grid:
-    """The grid of an image."""
+def grid_of(image: sitk.Image | sitk.ImageFileReader) -> Grid:
+    """The grid of an image's first three axes."""
+    n_axes = image.GetDimension()
+    direction = np.reshape(image.GetDirection(), (n_axes, n_axes))[:3, :3]
     return Grid(
-        shape=image.GetSize()[::-1],
-        spacing_mm=image.GetSpacing()[::-1],
-        origin_mm=image.GetOrigin(),
-        direction=image.GetDirection(),
+        shape=image.GetSize()[:3][::-1],
+        spacing_mm=image.GetSpacing()[:3][::-1],
+        origin_mm=image.GetOrigin()[:3],
+        direction=tuple(float(cosine) for cosine in direction.ravel()),
     )
 
 
@@ -77,7 +82,7 @@ def whole_numbers(values: npt.NDArray[np.generic]) -> Labels:
     return labels
 
 
-def _read(path: Path, max_voxels: int) -> sitk.Image:
+def _open(path: Path, max_voxels: int) -> sitk.ImageFileReader:
     sitk.ProcessObject.SetGlobalWarningDisplay(False)  # its warnings go to stderr with the path in them
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
@@ -96,11 +101,17 @@ def _read(path: Path, max_voxels: int) -> sitk.Image:
         )
     if len(size) > 3:
         reader.SetExtractSize([*size[:3], *(0 for _ in size[3:])])
-    return reader.Execute()
+    return reader
 
 
-def _check_nifti(path: Path) -> None:
-    header = nib.load(path).header
+def _nifti_values(path: Path, shape: tuple[int, int, int]) -> npt.NDArray[np.generic]:
+    """The voxels as nibabel reads them: ITK fills up a truncated or damaged NIfTI with zeros and turns NaN into 0."""
+    image = nib.load(path)
+    _check_nifti(image.header)
+    return np.asanyarray(image.dataobj).reshape(shape[::-1], order="F").transpose()
+
+
+def _check_nifti(header: nib.nifti1.Nifti1Header) -> None:
     if not isinstance(header, nib.Nifti1Header):
         raise ScanError(Reason.MASK_GRID, "the mask is an ANALYZE image, which has no geometry: write it as NIfTI")
     sform, qform = header.get_sform(coded=True)[0], header.get_qform(coded=True)[0]

@@ -31,18 +31,22 @@ class Placed:
 def place(labels: Labels, source: Grid, target: Grid) -> Placed:
     """Bring a mask onto another grid of the same patient space.
 
-    A mask whose voxel centres are the scan's, in whatever order its axes are stored, is used as it is. Any other is
-    resampled to the nearest voxel.
+    A mask whose voxel centres are the scan's is used as it is, in whatever order its axes are stored, and also where
+    it covers a part of the scan only. Any other is resampled to the nearest voxel.
 
     Raises:
         ScanError: MASK_GRID, the two do not meet.
     """
-    order = _axis_order(source, target)
-    if order is not None:
-        axes, reversed_axes = order
-        return Placed(np.ascontiguousarray(np.flip(labels, reversed_axes).transpose(axes)), resampled=False)
+    aligned = _align(source, target)
+    if aligned is None:
+        _check_meeting(labels, source, target)
+        return Placed(_resample(labels, source, target), resampled=True)
+    turned = np.flip(labels, aligned.backwards).transpose(aligned.axes)
+    if turned.shape == target.shape and not any(aligned.offset):
+        return Placed(np.ascontiguousarray(turned), resampled=False)
     _check_meeting(labels, source, target)
-    return Placed(_resample(labels, source, target), resampled=True)
+    pasted = _paste(turned, aligned.offset, target.shape)
+    return Placed(pasted, resampled=bool(np.count_nonzero(pasted) < np.count_nonzero(labels)))
 
 
 def volume_changes(before: Labels, source: Grid, after: Labels, target: Grid, n: int) -> Floats:
@@ -70,20 +74,49 @@ def keep_small(labels: Labels, source: Grid, placed: Labels, target: Grid, n: in
     return outside
 
 
-def _axis_order(source: Grid, target: Grid) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """Which source axis each target axis is, and which source axes run backwards; None unless they share voxels."""
-    corners = _corners(target.shape)
+@dataclass(frozen=True)
+class _Alignment:
+    """How the voxels of a mask become voxels of the scan."""
+
+    axes: tuple[int, ...]
+    """Which source axis each target axis is."""
+    backwards: tuple[int, ...]
+    """Source axes that run the other way."""
+    offset: tuple[int, ...]
+    """Target index of the first voxel of the turned source."""
+
+
+def _align(source: Grid, target: Grid) -> _Alignment | None:
+    """How the two share their voxel centres; None unless they do, to the last corner of both."""
     steps = source.to_index(target.to_lps(np.eye(3))) - source.to_index(target.to_lps(np.zeros(3)))
     axes = tuple(int(axis) for axis in np.abs(steps).argmax(axis=1))
-    if sorted(axes) != [0, 1, 2] or tuple(source.shape[axis] for axis in axes) != target.shape:
+    if sorted(axes) != [0, 1, 2]:
         return None
-    backwards = tuple(axis for position, axis in enumerate(axes) if steps[position, axis] < 0)
-    mapped = np.empty_like(corners)
-    for position, axis in enumerate(axes):
-        last = source.shape[axis] - 1
-        mapped[:, axis] = last - corners[:, position] if axis in backwards else corners[:, position]
-    apart = np.abs(target.to_index(source.to_lps(mapped)) - corners).max()
-    return (axes, backwards) if apart <= SAME_VOXELS else None
+    signs = np.array([np.sign(steps[position, axis]) for position, axis in enumerate(axes)])
+    ends = target.to_index(source.to_lps(_corners(source.shape)))
+    offset = np.rint(ends.min(axis=0)).astype(int)
+    corners = np.concatenate([_corners(source.shape), source.to_index(target.to_lps(_corners(target.shape)))])
+    turned = np.stack(
+        [
+            corners[:, axis] if sign > 0 else source.shape[axis] - 1 - corners[:, axis]
+            for axis, sign in zip(axes, signs, strict=True)
+        ],
+        axis=1,
+    )
+    apart = np.abs(target.to_index(source.to_lps(corners)) - (turned + offset)).max()
+    backwards = tuple(axis for axis, sign in zip(axes, signs, strict=True) if sign < 0)
+    return _Alignment(axes, backwards, tuple(offset.tolist())) if apart <= SAME_VOXELS else None
+
+
+def _paste(turned: Labels, offset: tuple[int, ...], shape: tuple[int, int, int]) -> Labels:
+    """The part of the mask that lies on the scan, in its place."""
+    pasted = np.zeros(shape, dtype=np.uint16)
+    low = np.maximum(offset, 0)
+    high = np.minimum(np.add(offset, turned.shape), shape)
+    there = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    here = tuple(slice(a - o, b - o) for a, b, o in zip(low, high, offset, strict=True))
+    pasted[there] = turned[here]
+    return pasted
 
 
 def _corners(shape: tuple[int, int, int]) -> Floats:

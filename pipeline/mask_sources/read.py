@@ -26,6 +26,7 @@ from schemas.spine import is_named, level_number
 MaskKind = Literal["lesions", "levels"]
 """What a mask shows."""
 
+
 @overload
 def read_mask(
     uri: str,
