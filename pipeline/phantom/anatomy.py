@@ -122,7 +122,7 @@ def render(
     if patient.table:
         paint_table(canvas, patient.spine, rng)
     paint_torso(canvas, patient.spine, patient.torso, patient.tissues)
-    paint_skeleton(canvas, patient.spine, patient.tissues, rng)
+    paint_skeleton(canvas, patient.spine, patient.tissues, rng, patient.torso)
     trabecular = paint_spine(canvas, patient.spine, patient.tissues, rng)
     painted = paint_lesions(canvas, patient.spine, plans, trabecular, patient.tissues.cortex_mm)
     if patient.hardware:

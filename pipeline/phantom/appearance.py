@@ -102,9 +102,9 @@ class Tissues:
 
 _REALISTIC: dict[str, tuple[float, float]] = {
     "trabecular": (80, 240), "trabecular_spread": (4, 14), "trabecular_grain": (10, 30), "marrow_patches": (5, 25),
-    "arch": (120, 330), "sacrum": (40, 200), "rib": (60, 250), "pelvis": (50, 220),
-    "cortex": (700, 1200), "cortex_arch": (800, 1300), "cortex_other": (800, 1300),
-    "cortex_mm": (0.5, 1.0), "endplate_mm": (0.6, 1.2), "cortex_arch_mm": (1.2, 2.4), "cortex_other_mm": (1.0, 2.2),
+    "arch": (90, 260), "sacrum": (40, 200), "rib": (60, 250), "pelvis": (50, 220),
+    "cortex": (650, 1100), "cortex_arch": (650, 1100), "cortex_other": (800, 1300),
+    "cortex_mm": (0.3, 0.7), "endplate_mm": (0.45, 0.9), "cortex_arch_mm": (0.7, 1.5), "cortex_other_mm": (0.8, 1.8),
     "disc": (70, 110), "nucleus": (60, 95), "cartilage": (50, 110), "joint_gap_mm": (0.4, 1.6),
     "csf": (5, 25), "cord": (30, 50), "muscle": (45, 65), "muscle_fat": (0.0, 0.35), "fat": (-112, -90),
     "aorta": (40, 180), "cava": (40, 150), "liver": (45, 115), "spleen": (45, 125), "kidney": (30, 190),

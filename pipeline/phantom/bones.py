@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.phantom.appearance import Tissues
 from pipeline.phantom.canvas import Canvas, Part
 from pipeline.phantom.sacrum import sacrum_extent, sacrum_shape
-from pipeline.phantom.shapes import Field, Patch, capsule, coverage, ellipse
+from pipeline.phantom.shapes import Field, Patch, capsule, coverage, ellipse, ellipsoid
 from pipeline.phantom.spine import Spine, Vertebra
 from pipeline.phantom.vertebra import VertebraShape, body_distance, canal_distance, extent, shape_of
 
@@ -97,7 +97,23 @@ def _paint_vertebra(canvas: Canvas, vertebra: Vertebra, tissues: Tissues, trabec
     thick = tissues.cortex_arch_mm + in_body * (body_mm - np.float32(tissues.cortex_arch_mm))
     inside = inside + np.clip(1 - shape.endplate / 6, 0, 1) * in_body * np.float32(vertebra.wear.endplate_sclerosis)
     paint_bone(canvas, patch, whole, inside, wall, thick, tissues)
+    _paint_spots(canvas, patch, vertebra, shape.body, tissues)
     _label(canvas, patch, whole, shape, vertebra)
+
+
+def _paint_spots(canvas: Canvas, patch: Patch, vertebra: Vertebra, body: Field, tissues: Tissues) -> None:
+    """What looks like a lesion and is none: the vein's channel behind, and bone islands."""
+    s, wear = vertebra.sizes, vertebra.wear
+    if vertebra.name == "C1" or not (wear.vein or wear.islands):
+        return
+    at = patch.coords(vertebra.centre, vertebra.rotation)
+    if wear.vein:
+        channel = capsule(at, (0.0, s.depth / 2, 0.0), (0.0, s.depth * 0.12, 0.0), 2.2, end=0.8, tall=0.8)
+        dark = canvas.hu[patch.slices] * np.float32(1 - wear.vein) + np.float32(wear.vein * tissues.cava)
+        canvas.paint(patch, np.maximum(channel, body), np.minimum(dark, canvas.hu[patch.slices]))
+    for x, y, z, radius in wear.islands:
+        spot = ellipsoid(at, (x * s.width / 2, y * s.depth / 2, z * s.height / 2), (radius, radius, radius))
+        canvas.paint(patch, np.maximum(spot, body), tissues.cortex)
 
 
 def paint_bone(

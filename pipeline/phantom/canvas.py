@@ -76,7 +76,10 @@ class Canvas:
 
     def between(self, a: npt.ArrayLike, b: npt.ArrayLike, reach: float) -> tuple[Patch, Coords] | None:
         """The voxels within `reach` mm of the box that two points span, and their coordinates in mm."""
-        ends = np.sort(np.stack([a, b]), axis=0)
         margin = reach + self.lattice.blur_mm
-        patch = self.lattice.box(ends[0] - margin, ends[1] + margin)
+        low, high = np.minimum(a, b) - margin, np.maximum(a, b) + margin
+        least, most = self.lattice.bounds
+        if (low > most).any() or (high < least).any():
+            return None
+        patch = self.lattice.box(low, high)
         return None if patch is None else (patch, patch.coords())

@@ -8,6 +8,7 @@ from enum import Enum
 import numpy as np
 
 from pipeline.grid import Grid, Triple
+from pipeline.phantom.landmarks import height
 from pipeline.phantom.spine import Spine
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
@@ -55,12 +56,6 @@ def draw_fov(rng: np.random.Generator) -> Fov:
     """One of all, as often as clinics make them."""
     kinds = list(_ODDS)
     return kinds[int(rng.choice(len(kinds), p=list(_ODDS.values())))]
-
-
-def height(spine: Spine, rank: float) -> float:
-    """Height in mm of a rank, counted on above C1 and below S1 with 22 mm a rank."""
-    above, below = max(0.0, 1 - rank) * 22, max(0.0, rank - 25) * 22
-    return spine.height_of(min(max(rank, 1.0), 25.0)) + above - below
 
 
 def draw_extent(rng: np.random.Generator, spine: Spine, fov: Fov) -> Extent:

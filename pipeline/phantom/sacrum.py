@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from pipeline.phantom.shapes import Coords, Field, Point, blend, capsule, ellipsoid
@@ -36,7 +38,7 @@ def sacrum_shape(sacrum: Vertebra, at: Coords) -> Field:
         if 1 <= i < 4:
             rear = ellipsoid(turned, (0.0, 15 * k - i * 2, 0.0), (_HALF_WIDTH[i] * k * 0.5, 9 * k - i, radii[2] * 1.1))
             shape = blend(shape, rear, 4.0)
-    shape = np.maximum(blend(shape, _rear_of_s1(sacrum, side, k), 3.0), -_canal(sacrum, side, centres, k))
+    shape = np.maximum(blend(shape, _rear_of_s1(sacrum, side, centres, k), 3.0), -_canal(sacrum, side, centres, k))
     return _with_foramina(shape, side, centres, k)
 
 
@@ -61,12 +63,15 @@ def _turned(at: Coords, centre: tuple[float, float], lean: float) -> Coords:
     return at[0], c * v + s * w, c * w - s * v
 
 
-def _rear_of_s1(sacrum: Vertebra, side: Coords, k: float) -> Field:
+def _rear_of_s1(sacrum: Vertebra, side: Coords, centres: list[tuple[float, float]], k: float) -> Field:
     """Laminae, crest and the facets that carry the last lumbar vertebra."""
     s = sacrum.sizes
     rear = s.depth / 2 + s.canal_depth
     arch = capsule(side, (24 * k, s.depth / 2 + 6, -4.0), (0.0, rear + 2, -8.0), 3.5, tall=2.2)
-    arch = blend(arch, capsule(side, (0.0, rear + 3, -8.0), (0.0, rear + 6, -60 * k), 3.5, end=2.0), 3.0)
+    nodes: list[Point] = [(0.0, rear + 3, -8.0)]
+    nodes += [(0.0, centres[i][0] + (26.0 - 3.5 * i) * k, centres[i][1]) for i in (1, 2, 3)]
+    for a, b in pairwise(nodes):
+        arch = blend(arch, capsule(side, a, b, 3.2, end=2.8), 3.0)
     facet = capsule(
         side, (s.articular_x + 1, s.depth / 2 + 11, -4.0), (s.articular_x + 2, s.depth / 2 + 11, 19 * k), 6.5, end=4.5
     )

@@ -92,10 +92,16 @@ class Lattice:
         z, y, x = (slice(0, n) for n in self.shape)
         return Patch(self, (z, y, x))
 
-    @property
+    @cached_property
     def blur_mm(self) -> float:
         """Width over which a surface passes through a voxel: the edge of a cube of the voxel's volume."""
         return float(np.prod(self.spacing_mm) ** (1 / 3))
+
+    @cached_property
+    def bounds(self) -> tuple[Floats, Floats]:
+        """Two corners of the patient's frame that no voxel centre lies beyond, mm."""
+        ends = self.matrix * (np.asarray(self.shape) - 1)
+        return self.origin + np.minimum(ends, 0).sum(axis=1), self.origin + np.maximum(ends, 0).sum(axis=1)
 
     @cached_property
     def to_index(self) -> Floats:

@@ -12,8 +12,10 @@ from pipeline.grid import Floats
 from pipeline.phantom.appearance import Tissues
 from pipeline.phantom.bones import paint_bone
 from pipeline.phantom.canvas import FAR_MM, Canvas, Part
-from pipeline.phantom.shapes import Coords, Field, capsule, rotation_xyz
+from pipeline.phantom.landmarks import arm
+from pipeline.phantom.shapes import Coords, Field, capsule, ellipsoid, rotation_xyz
 from pipeline.phantom.spine import Spine, Vertebra
+from pipeline.phantom.torso import Torso
 
 _CAGE_AT = (8.0, 9.0, 11.0, 13.0, 15.0, 17.0, 19.0)  # T1 T2 T4 T6 T8 T10 T12
 _CAGE_WIDTH = (52.0, 72.0, 108.0, 124.0, 132.0, 134.0, 122.0)
@@ -108,22 +110,23 @@ def _dot(at: Coords, direction: Floats, start: Floats) -> Field:
     return at[0] * d[0] + at[1] * d[1] + at[2] * d[2] - np.float32(direction @ start)
 
 
-def paint_skeleton(canvas: Canvas, spine: Spine, tissues: Tissues, rng: np.random.Generator) -> None:
+def paint_skeleton(canvas: Canvas, spine: Spine, tissues: Tissues, rng: np.random.Generator, torso: Torso) -> None:
     """Paint ribs, pelvis with hips, skull, sternum, clavicles and scapulae as far as they are in view."""
     other = Union(canvas)
     for rod in _pelvis(spine.sacrum, spine.scale, other):
         other.add(rod)
     for shape in _head(spine):
         other.add(shape)
-    for shape in _girdle(spine):
+    for shape in _girdle(spine, torso):
         other.add(shape)
+    _paint_skull(canvas, spine, tissues)
     other.paint(Part.OTHER_BONE, tissues.pelvis, tissues)
     ribs = Union(canvas)
     thickness = float(rng.uniform(2.6, 4.2)) * spine.scale
     for vertebra in spine.vertebrae:
         if 8 <= vertebra.rank < 20:
             for side in (-1.0, 1.0):
-                for rod in _rib(vertebra, side, spine.scale, thickness, float(rng.normal(1, 0.05))):
+                for rod in _rib(vertebra, side, torso.cage(spine), thickness, float(rng.normal(1, 0.05))):
                     ribs.add(rod)
     ribs.paint(Part.RIB, tissues.rib, tissues)
 
@@ -157,7 +160,7 @@ def _pelvis(sacrum: Vertebra, scale: float, union: Union) -> Iterator[Rod | Plat
         def at(x: float, y: float, z: float, side: float = side) -> Floats:
             return sacrum.centre + turn @ (np.array([side * x, y, z]) * scale)
 
-        joint, crest, spine_front, roof = at(57, 30, -14), at(126, -8, 44), at(120, -64, -4), at(90, -26, -70)
+        joint, crest, spine_front, roof = at(54, 30, -14), at(126, -8, 44), at(120, -64, -4), at(90, -26, -70)
         rear, notch, tail = at(48, 56, -22), at(60, 40, -48), at(72, 28, 22)
         for corners in (
             (joint, crest, roof),
@@ -166,14 +169,14 @@ def _pelvis(sacrum: Vertebra, scale: float, union: Union) -> Iterator[Rod | Plat
             (joint, crest, tail),
             (joint, tail, rear),
         ):
-            yield Plate(np.stack(corners), 4.0 * scale)
+            yield Plate(np.stack(corners), 4.8 * scale)
         for a, b, r in (
             (tail, crest, 6),
             (crest, spine_front, 6),
-            (joint, rear, 8),
-            (joint, tail, 7),
-            (roof, joint, 6),
-            (notch, roof, 8),
+            (joint, rear, 10),
+            (joint, tail, 8),
+            (roof, joint, 8),
+            (notch, roof, 10),
         ):
             yield Rod(a, b, r * scale, r * scale)
         yield from _hip(at, scale, union)
@@ -208,22 +211,38 @@ def _by(point: Floats, x: float, y: float, z: float) -> Floats:
     return point + np.array([x, y, z])
 
 
-def _girdle(spine: Spine) -> Iterator[Rod | Plate]:
+def _paint_skull(canvas: Canvas, spine: Spine, tissues: Tissues) -> None:
+    """The vault with the brain in it."""
+    k = spine.scale
+    middle = spine.vertebrae[0].centre + np.array([0.0, 8.0, 92.0]) * k
+    radii = np.array([74.0, 92.0, 74.0]) * k
+    found = canvas.between(middle - radii, middle + radii, 2.0)
+    if found is not None:
+        patch, at = found
+        vault = ellipsoid(at, middle, radii)
+        canvas.paint(patch, vault, tissues.cortex_other)
+        canvas.paint(patch, vault + np.float32(2.0), tissues.pelvis)
+        canvas.paint(patch, vault + np.float32(4.5), tissues.cortex_other)
+        canvas.paint(patch, vault + np.float32(7.0), tissues.brain)
+        canvas.mark(patch, np.maximum(vault, -vault - np.float32(7.0)), Part.OTHER_BONE)
+
+
+def _girdle(spine: Spine, torso: Torso) -> Iterator[Rod | Plate]:
     """Sternum, clavicles, scapulae and the heads of the arms."""
     top, low, back = spine.height_of(9.5), spine.height_of(16), spine.height_of(14)
     k = spine.scale
     chest = {v.name: v.centre for v in spine.vertebrae}
     x, y = float(chest["T3"][0]), float(chest["T3"][1])
-    depth = float(chest["T8"][1]) - 150 * k
+    depth = float(chest["T8"][1]) - 150 * torso.cage(spine)
     notch, tip = np.array([x, y - 85 * k, top]), np.array([x, depth, low])
     yield Rod(notch, tip, 6 * k, 6 * k)
     for dx in (-9.0, 9.0):
         yield Rod(_by(notch, dx, 0, 0), _by(tip, dx, 0, 0), 6 * k, 6 * k)
     for side in (-1.0, 1.0):
-        shoulder = np.array([x + side * 160 * k, y - 5, top + 18 * k])
+        shoulder, elbow = arm(spine, side, raised=torso.arms_raised)
         yield Rod(_by(notch, side * 18, -2, 4), _by(shoulder, -side * 15, -15, 8), 6 * k, 6 * k)
         yield Rod(shoulder, shoulder, 23 * k, 23 * k)
-        yield Rod(_by(shoulder, side * 8, 0, -10), _by(shoulder, side * 25, 5, -260 * k), 13 * k, 12 * k)
+        yield Rod(_by(shoulder, side * 6, 0, 0), elbow, 13 * k, 12 * k)
         low_tip = np.array([x + side * 85 * k, y + 62 * k, back])
         inner = np.array([x + side * 70 * k, y + 52 * k, top - 5])
         yield Plate(np.stack([_by(shoulder, -side * 30, 20, -8), low_tip, inner]), 3.0 * k)

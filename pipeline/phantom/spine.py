@@ -26,14 +26,14 @@ _SIZES: dict[str, tuple[float, ...]] = {
     "pedicle": (3.0, 2.6, 3.2, 4, 2.6, 2.5, 3.2, 4, 4, 5, 8),
     "pedicle_height": (4.5, 3.3, 3.6, 4.8, 5.5, 5.8, 7, 7.8, 7.6, 7.3, 7.5),
     "transverse_x": (26, 27, 34, 37, 33, 32, 30, 24, 36, 46, 45),
-    "transverse_y": (-4, -3, 4, 12, 20, 24, 24, 18, 12, 13, 12),
+    "transverse_y": (-4, -3, 4, 12, 20, 24, 24, 18, 14, 17, 14),
     "transverse_z": (-3, -2, 0, 4, 5, 4, 2, 0, 2, 3, 6),
     "transverse": (3.5, 3.2, 4, 4.8, 4.8, 4.8, 4.5, 4.5, 3.4, 3.4, 5),
     "spinous": (20, 15, 30, 30, 28, 28, 26, 24, 29, 31, 22),
     "spinous_drop": (20, 20, 25, 30, 50, 58, 48, 22, 12, 8, 10),
-    "spinous_height": (6, 3.5, 4, 4.5, 4.5, 4.5, 5, 8, 10, 11, 8),
+    "spinous_height": (6, 3.5, 4, 4.5, 4.5, 4.5, 5, 6.5, 7.5, 7.8, 6),
     "lamina": (2.4, 2, 2.4, 3, 3.2, 3.2, 3.2, 3.5, 3.5, 3.5, 3.5),
-    "lamina_height": (6, 5, 6, 7.5, 8.5, 9, 10, 11, 10.5, 10, 8),
+    "lamina_height": (6, 5, 6, 7.5, 8.5, 9, 10, 10.5, 10, 9.5, 8),
     "articular_x": (19, 19, 18, 15, 13, 12.5, 13, 13, 14, 16.5, 22),
     "articular": (5, 4.8, 4.8, 4, 4, 4, 4.2, 5, 5.5, 6, 6.5),
 }
@@ -82,6 +82,12 @@ class Wear:
     """HU added beside the disc below."""
     vacuum: bool = False
     """Gas in the disc below."""
+    dents: tuple[tuple[float, float, float, float], ...] = ()
+    """Schmorl's nodes; each: x and y as a share of the half width and depth, side (+1 top, -1 bottom), size in mm."""
+    islands: tuple[tuple[float, float, float, float], ...] = ()
+    """Small dense spots that are no lesions; each: x, y, z as a share of the half sides, radius in mm."""
+    vein: float = 0.0
+    """How clearly the channel of the basivertebral vein shows, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -176,9 +182,22 @@ def draw_wear(rng: np.random.Generator, rank: float, age: float) -> Wear:
         middle_loss=float(rng.uniform(0.1, 0.3)) if rng.random() < 0.08 * age else 0.0,
         rim=float(rng.uniform(0, 1.2 + 1.5 * age)),
         osteophytes=spurs,
-        endplate_sclerosis=float(rng.uniform(100, 500)) if rng.random() < 0.25 * age else 0.0,
+        endplate_sclerosis=float(rng.uniform(40, 220)) if rng.random() < 0.2 * age else 0.0,
         vacuum=bool(rng.random() < 0.12 * age * mobile),
+        dents=tuple(_dent(rng) for _ in range(int(rng.poisson(0.25)))) if rank > 10 else (),
+        islands=tuple(_island(rng) for _ in range(int(rng.poisson(0.12)))),
+        vein=float(max(rng.uniform(-0.5, 1.0), 0)),
     )
+
+
+def _dent(rng: np.random.Generator) -> tuple[float, float, float, float]:
+    x, y = rng.uniform(-0.55, 0.55, 2)
+    return float(x), float(y), float(rng.choice((-1, 1))), float(rng.uniform(2.5, 5))
+
+
+def _island(rng: np.random.Generator) -> tuple[float, float, float, float]:
+    x, y, z = rng.uniform(-0.7, 0.7, 3)
+    return float(x), float(y), float(z), float(rng.uniform(1.0, 2.6))
 
 
 def draw_spine(rng: np.random.Generator) -> Spine:

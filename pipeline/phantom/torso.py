@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.grid import Floats
 from pipeline.phantom.appearance import Style, Tissues
 from pipeline.phantom.canvas import Canvas
+from pipeline.phantom.landmarks import arm, height, middle_at
 from pipeline.phantom.shapes import Coords, Field, Patch, Point, capsule, ellipse, ellipsoid
 from pipeline.phantom.spine import Spine
 
@@ -88,11 +89,17 @@ class Torso:
     """Painted in this order."""
     dome: float
     """Rank of the top of the diaphragm."""
+    arms_raised: bool
+    """Whether the arms lie above the head instead of beside the body."""
+
+    def cage(self, spine: Spine) -> float:
+        """Size of the rib cage against a medium adult: as the spine's, but within the skin."""
+        return min(spine.scale, (160 * self.girth - self.fat_mm - 10) / 134)
 
 
 def draw_torso(rng: np.random.Generator, spine: Spine, tissues: Tissues, style: Style) -> Torso:
     """A body around a spine."""
-    girth = float(np.clip(rng.normal(1.0, 0.12), 0.75, 1.4)) * spine.scale
+    girth = float(np.clip(rng.normal(1.05, 0.12), 0.85, 1.4)) * spine.scale
     organs = _organs(rng, spine, tissues, girth)
     if style is Style.TRAINING and rng.random() < 0.5:
         organs += _strangers(rng, spine)
@@ -100,9 +107,10 @@ def draw_torso(rng: np.random.Generator, spine: Spine, tissues: Tissues, style: 
         girth=girth,
         fat_mm=float(rng.uniform(6, 14)) + max(0.0, girth - 0.9) * 60,
         wall_mm=float(rng.uniform(9, 18)),
-        furrow=float(rng.uniform(0.1, 0.5)),
+        furrow=float(rng.uniform(0.05, 0.25)),
         organs=tuple(organs),
         dome=float(rng.uniform(15.5, 18.0)),
+        arms_raised=bool(rng.random() < 0.75),
     )
 
 
@@ -110,8 +118,8 @@ def _organs(rng: np.random.Generator, spine: Spine, t: Tissues, girth: float) ->
     def blob(
         x: float, y: float, rank: float, radii: Point, hu: float, wall: float | None = None, mm: float = 0.0
     ) -> Blob:
-        z = spine.height_of(rank)
-        middle = _axis_at(spine, z)
+        z = height(spine, rank)
+        middle = middle_at(spine, z)
         jitter = rng.normal(0, 5, 3)
         size = rng.uniform(0.85, 1.15, 3) * girth
         centre = (middle[0] + x * girth + jitter[0], middle[1] + y * girth + jitter[1], z + jitter[2])
@@ -129,11 +137,11 @@ def _organs(rng: np.random.Generator, spine: Spine, t: Tissues, girth: float) ->
         blob(0, -95, 29.0, (45, 35, 40), t.fluid, t.bowel, 4.0),
         blob(0, -15, 28.0, (18, 18, 40), t.bowel_content, t.bowel, 4.0),
     ]
-    for _ in range(int(rng.integers(14, 30))):
+    for _ in range(int(rng.integers(22, 45))):
         content = gas if rng.random() < 0.3 else t.bowel_content
         radii = tuple(float(r) for r in rng.uniform(11, 30, 3))
         x, rank = float(rng.uniform(-105, 105)), float(rng.uniform(20.5, 27))
-        y = float(rng.uniform(-120, -62)) + (40.0 if abs(x) > 75 else 0.0)
+        y = float(rng.uniform(-120, -48)) + (40.0 if abs(x) > 75 else 0.0)
         out.append(blob(x, y, rank, radii, content, t.bowel, 3.0))  # type: ignore[arg-type]
     return out
 
@@ -151,11 +159,6 @@ def _strangers(rng: np.random.Generator, spine: Spine) -> list[Blob]:
     return out
 
 
-def _axis_at(spine: Spine, z: float) -> Floats:
-    track = spine.track()
-    return np.array([np.interp(z, track[:, 2], track[:, axis]) for axis in range(2)])
-
-
 def paint_torso(canvas: Canvas, spine: Spine, torso: Torso, tissues: Tissues) -> None:
     """Paint the body from the skin inwards, without bones."""
     patch = canvas.lattice.everything
@@ -164,6 +167,7 @@ def paint_torso(canvas: Canvas, spine: Spine, torso: Torso, tissues: Tissues) ->
     middle = Profile(track[:, 2], track[:, 0]), Profile(track[:, 2], track[:, 1])
     skin = _outline(spine, torso, middle, at)
     patches = canvas.patches
+    _paint_arms(canvas, spine, torso, tissues)
     canvas.paint(patch, skin, np.float32(tissues.fat) + 6 * patches)
     canvas.paint(patch, skin + 1, tissues.muscle, edge_mm=1.5)
     canvas.paint(patch, skin + 2.2, np.float32(tissues.fat) + 6 * patches)
@@ -172,26 +176,31 @@ def paint_torso(canvas: Canvas, spine: Spine, torso: Torso, tissues: Tissues) ->
     canvas.paint(patch, skin + fat, muscle)
     inner = _cavity(spine, torso, middle, at, skin + fat)
     canvas.paint(patch, inner, np.float32(tissues.fat) + 10 * patches)
+    folds = np.maximum(inner + 5, (np.float32(0.7) - np.roll(patches, 7, axis=0)) * 9)
+    canvas.paint(patch, folds, np.float32(tissues.bowel) + 10 * patches, edge_mm=4.0)
     for blob in torso.organs:
         _paint_blob(canvas, blob, inner)
     _paint_lungs(canvas, patch, at, spine, torso, tissues, middle, inner)
     _paint_tubes(canvas, spine, tissues)
 
 
+def _paint_arms(canvas: Canvas, spine: Spine, torso: Torso, tissues: Tissues) -> None:
+    for side in (-1.0, 1.0):
+        shoulder, elbow = arm(spine, side, raised=torso.arms_raised)
+        found = canvas.between(shoulder, elbow, 50 * torso.girth)
+        if found is not None:
+            limb = capsule(found[1], shoulder, elbow, 48 * torso.girth, end=36 * torso.girth)
+            canvas.paint(found[0], limb, tissues.fat)
+            canvas.paint(found[0], limb + np.float32(torso.fat_mm * 0.6), tissues.muscle)
+
+
 def _outline(spine: Spine, torso: Torso, middle: tuple[Profile, Profile], at: Coords) -> Field:
     u, v, w = at
-    z = np.array([_height(spine, rank) for rank in _RANKS])
+    z = np.array([height(spine, rank) for rank in _RANKS])
     width, depth, back = (Profile(z, np.array(t) * torso.girth) for t in (_WIDTH, _DEPTH, _BACK))
     half = depth(w)
     rear = middle[1](w) + back(w) + np.float32(torso.fat_mm - 8)
     return ellipse(u - middle[0](w) * np.float32(0.6), v - (rear - half), width(w), half)
-
-
-def _height(spine: Spine, rank: float) -> float:
-    """Height of a rank, also above C1 and below S1 (one rank is 20 mm there)."""
-    if rank < 1:
-        return spine.height_of(1) + (1 - rank) * 20
-    return spine.height_of(min(rank, 25.0)) - max(0.0, rank - 25) * 26
 
 
 def _cavity(spine: Spine, torso: Torso, middle: tuple[Profile, Profile], at: Coords, muscle: Field) -> Field:
@@ -202,7 +211,9 @@ def _cavity(spine: Spine, torso: Torso, middle: tuple[Profile, Profile], at: Coo
     )
     beside = np.abs(u - middle[0](w))
     rear = rear + np.float32(0.006) * np.maximum(beside - 40, 0) ** 2 * np.float32(0.6)
-    return np.maximum(np.maximum(muscle + np.float32(torso.wall_mm), rear), w - np.float32(spine.height_of(8.2)))
+    inner = np.maximum(np.maximum(muscle + np.float32(torso.wall_mm), rear), w - np.float32(spine.height_of(8.2)))
+    brim = np.array([height(spine, rank) for rank in (23.0, 25.0, 27.0, 31.0)])
+    return np.maximum(inner, beside - Profile(brim, np.array([200.0, 108.0, 80.0, 62.0]) * spine.scale)(w))
 
 
 def _paint_blob(canvas: Canvas, blob: Blob, inner: Field) -> None:

@@ -78,6 +78,9 @@ def body_distance(vertebra: Vertebra, at: Coords) -> tuple[Field, Field]:
     top = half - hollow - tilt
     endplate = np.minimum(top - w, w + half - hollow - tilt * np.float32(0.3))
     body = _rounded(wall, -endplate, 1.6)
+    for across, along, end, deep in wear.dents:
+        dent = (across * s.width / 2, along * s.depth / 2, end * s.height / 2)
+        body = np.maximum(body, -ellipsoid(at, dent, (deep * 1.2, deep * 1.2, deep + vertebra.concavity)))
     for spur in wear.osteophytes:
         body = blend(body, _osteophyte(s, at, spur), 2.0)
     return body, endplate
@@ -106,6 +109,7 @@ def _arch(vertebra: Vertebra, at: Coords) -> Field:
     high = s.height * (0.05 if vertebra.rank < 8 else 0.19)
     x = s.canal_width / 2 + s.pedicle * 0.6
     root: Point = (x, wall + s.canal_depth * 0.55, high - 1)
+    neck: Point = (x, wall + s.canal_depth * 0.35, high - 1)
     low = -s.height * 0.2
     crest: Point = (0.0, rear + s.lamina + 0.5, low)
     inner: Point = (min(x, s.width * 0.40), wall - 4, high)
@@ -113,7 +117,7 @@ def _arch(vertebra: Vertebra, at: Coords) -> Field:
     lamina = capsule(side, (x - 1, root[1] + 2, low * 0.6), crest, s.lamina, tall=s.lamina_height / s.lamina)
     arch = blend(arch, lamina, 3.0)
     tip: Point = (s.transverse_x - s.transverse, wall + s.transverse_y - s.transverse, s.transverse_z)
-    arch = blend(arch, capsule(side, root, tip, s.transverse * 0.85, end=s.transverse, tall=1.25), 3.0)
+    arch = blend(arch, capsule(side, neck, tip, s.transverse * 0.85, end=s.transverse, tall=1.25), 3.0)
     arch = blend(arch, _facets(s, side, root), 2.0)
     return blend(arch, _spinous(s, at, crest), 3.0)
 
