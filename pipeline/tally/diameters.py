@@ -24,6 +24,10 @@ from pipeline.tally.regions import Bools
 
 _TOLERANCE = 1e-9
 _PAIRS_WITHOUT_HULL = 64
+_DIRECTIONS = 16
+
+Lines = npt.NDArray[np.integer]
+"""(n, 4): slice, row, first and last pixel."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,14 @@ def largest_slice(stack: Bools, spacing_mm: tuple[float, float]) -> SliceDiamete
         stack: (slices, rows, columns), with one True at least.
         spacing_mm: Distance of rows and of columns.
     """
+    lines = _lines(stack)
     best: tuple[float, int, int] | None = None
     chosen: tuple[Floats, Floats] | None = None
-    for bound, index in _by_largest_box(stack, spacing_mm):
+    for bound, index in _by_bound(lines, spacing_mm):
         if best is not None and bound < best[0] - _TOLERANCE:
             break
-        ends, length, pixels = _long_axis(stack[index], spacing_mm)
+        pixels = _hull_pixels(lines[lines[:, 0] == index, 1:])
+        ends, length = _long_axis(pixels, spacing_mm)
         rank = (round(length, 9), int(np.count_nonzero(stack[index])), -index)
         if best is None or rank > best:
             best, chosen = rank, (ends, pixels)
@@ -67,33 +73,58 @@ def largest_slice(stack: Bools, spacing_mm: tuple[float, float]) -> SliceDiamete
 
 def feret_3d(mask: Bools, spacing_mm: tuple[float, float, float]) -> float:
     """The largest distance of two face midpoints of the mask's voxels, mm."""
-    first, last = mask.argmax(axis=2), mask.shape[2] - 1 - mask[:, :, ::-1].argmax(axis=2)
-    z, y = np.nonzero(mask.any(axis=2))
-    points = np.concatenate([np.stack([z, y, ends[z, y]], axis=1) for ends in (first, last)])
+    first = mask.argmax(axis=2)
+    last = mask.shape[2] - 1 - mask[:, :, ::-1].argmax(axis=2)
+    occupied = np.asarray(mask.any(axis=2))
+    sides = [
+        np.concatenate([np.argwhere(corner), ends[corner][:, np.newaxis]], axis=1)
+        for ends, corner in ((first, _bulges(-first, occupied)), (last, _bulges(last, occupied)))
+    ]
     spacing = np.asarray(spacing_mm)
-    return _widest(_corners(points * spacing), spacing)[1]
+    return _widest(_corners(np.concatenate(sides) * spacing), spacing)[1]
 
 
-def _by_largest_box(stack: Bools, spacing_mm: tuple[float, float]) -> list[tuple[float, int]]:
-    """No diameter of a slice is longer than the diagonal of its box: (diagonal, index), the longest first."""
-    bounds = []
-    for index, image in enumerate(stack):
-        rows, columns = np.flatnonzero(image.any(axis=1)), np.flatnonzero(image.any(axis=0))
-        if rows.size:
-            height = (rows[-1] - rows[0] + 1) * spacing_mm[0]
-            width = (columns[-1] - columns[0] + 1) * spacing_mm[1]
-            bounds.append((float(np.hypot(height, width)), index))
-    return sorted(bounds, key=lambda bound: (-bound[0], bound[1]))
+def _bulges(heights: npt.NDArray[np.integer], occupied: Bools) -> Bools:
+    """Where a surface over rows and columns lies above the middle of its neighbours: only there a hull has corners."""
+    surface = np.where(occupied, heights.astype(np.float64), -np.inf)
+    bulging = occupied.copy()
+    for axis in (0, 1):
+        here, kept = np.moveaxis(surface, axis, 0), np.moveaxis(bulging, axis, 0)
+        kept[1:-1] &= 2.0 * here[1:-1] > here[:-2] + here[2:]
+    return bulging
 
 
-def _long_axis(image: Bools, spacing_mm: tuple[float, float]) -> tuple[Floats, float, Floats]:
-    pixels = _hull_pixels(image)
+def _lines(stack: Bools) -> Lines:
+    """Every occupied row of a stack with its first and its last pixel: no other pixel can be an end of a diameter."""
+    slices, rows = np.nonzero(stack.any(axis=2))
+    first = stack[slices, rows].argmax(axis=1)
+    last = stack.shape[2] - 1 - stack[slices, rows, ::-1].argmax(axis=1)
+    return np.stack([slices, rows, first, last], axis=1)
+
+
+def _by_bound(lines: Lines, spacing_mm: tuple[float, float]) -> list[tuple[float, int]]:
+    """Slices with a length that their diameter cannot exceed, the longest first.
+
+    The diameter of a convex outline is its width in some direction, so it is at most its largest width in k directions
+    that are evenly spread, over cos(pi / 2k). Pixels that only the drawn hull holds lie half a pixel beyond at most.
+    """
+    angles = np.arange(_DIRECTIONS) * np.pi / _DIRECTIONS
+    across = np.stack([np.cos(angles), np.sin(angles)]) * np.reshape(spacing_mm, (2, 1))
+    ends = np.concatenate([lines[:, [1, 2]] @ across, lines[:, [1, 3]] @ across], axis=1)
+    low, high = ends.reshape(-1, 2, _DIRECTIONS).min(axis=1), ends.reshape(-1, 2, _DIRECTIONS).max(axis=1)
+    slices, starts = np.unique(lines[:, 0], return_index=True)
+    widths = np.maximum.reduceat(high, starts) - np.minimum.reduceat(low, starts) if len(lines) else low
+    longest = (widths + 2.0 * np.abs(across).max(axis=0)).max(axis=1) / np.cos(np.pi / (2 * _DIRECTIONS))
+    return sorted(zip(longest.tolist(), slices.tolist(), strict=True), key=lambda bound: (-bound[0], bound[1]))
+
+
+def _long_axis(pixels: Floats, spacing_mm: tuple[float, float]) -> tuple[Floats, float]:
     spacing = np.asarray(spacing_mm)
     (first, second, axis), length = _widest(pixels * spacing, spacing)
     ends = np.array([pixels[first], pixels[second]], dtype=np.float64)
-    towards = 1.0 if ends[0, axis] > ends[1, axis] else -1.0
-    ends[:, axis] += (0.5 * towards, -0.5 * towards)
-    return ends, length, pixels
+    outwards = 0.5 if ends[0, axis] > ends[1, axis] else -0.5
+    ends[:, axis] += (outwards, -outwards)
+    return ends, length
 
 
 def _short_axis(pixels: Floats, ends: Floats, spacing_mm: tuple[float, float]) -> float:
@@ -106,17 +137,18 @@ def _short_axis(pixels: Floats, ends: Floats, spacing_mm: tuple[float, float]) -
     return float((high - low).max())
 
 
-def _hull_pixels(image: Bools) -> Floats:
-    """First and last pixel of each row of the convex hull, drawn in pixels: those whose centre it holds."""
-    rows = np.flatnonzero(image.any(axis=1))
-    first = image[rows].argmax(axis=1)
-    last = image.shape[1] - 1 - image[rows, ::-1].argmax(axis=1)
-    outline = _midpoints(np.concatenate([np.stack([rows, first], axis=1), np.stack([rows, last], axis=1)]))
+def _hull_pixels(lines: Lines) -> Floats:
+    """First and last pixel of each row of the convex hull, drawn in pixels: those whose centre it holds.
+
+    Args:
+        lines: (n, 3) row, first and last pixel of each row of one slice.
+    """
+    outline = _midpoints(np.concatenate([lines[:, [0, 1]], lines[:, [0, 2]]]))
     hull = outline[ConvexHull(outline).vertices]
-    all_rows = np.arange(rows[0], rows[-1] + 1, dtype=np.float64)
-    low, high = _chords(hull, all_rows)
+    rows = np.arange(lines[0, 0], lines[-1, 0] + 1, dtype=np.float64)
+    low, high = _chords(hull, rows)
     starts, stops = np.ceil(low - _TOLERANCE), np.floor(high + _TOLERANCE)
-    return np.concatenate([np.stack([all_rows, starts], axis=1), np.stack([all_rows, stops], axis=1)])
+    return np.concatenate([np.stack([rows, starts], axis=1), np.stack([rows, stops], axis=1)])
 
 
 def _midpoints(pixels: npt.NDArray[np.generic]) -> Floats:
@@ -138,10 +170,15 @@ def _chords(polygon: Floats, at: Floats) -> tuple[Floats, Floats]:
 
 def _widest(points: Floats, spacing: Floats) -> tuple[tuple[int, int, int], float]:
     """The pair of voxel centres, and the axis, with the largest distance of midpoints: (first, second, axis), mm."""
-    apart = np.abs(points[:, np.newaxis, :] - points[np.newaxis, :, :])
-    squares = (apart**2).sum(axis=2)[:, :, np.newaxis] + 2.0 * spacing * apart + spacing**2
-    first, second, axis = np.unravel_index(int(squares.argmax()), squares.shape)
-    return (int(first), int(second), int(axis)), float(np.sqrt(squares.max()))
+    squares, further = np.zeros((len(points),) * 2), np.zeros((len(points),) * 2)
+    for along, step in zip(points.T, spacing, strict=True):
+        apart = np.abs(along[:, np.newaxis] - along)
+        squares += apart * apart
+        np.maximum(further, (2.0 * step) * apart + step * step, out=further)
+    squares += further
+    first, second = np.unravel_index(int(squares.argmax()), squares.shape)
+    ahead = 2.0 * spacing * np.abs(points[first] - points[second]) + spacing**2
+    return (int(first), int(second), int(ahead.argmax())), float(np.sqrt(squares[first, second]))
 
 
 def _corners(points: Floats) -> Floats:

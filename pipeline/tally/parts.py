@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.grid import Floats, Grid
 from pipeline.masks import BODY, POSTERIOR, LevelMask
-from pipeline.tally.regions import Bools, Labels, Region
+from pipeline.tally.regions import Bools, Labels, Region, mean_index
 
 MIDLINE_MM = 5.0
 """Half the width of the midline: what lies in it (the spinous process) belongs to neither side. Fisher 2010 counts
@@ -47,20 +47,20 @@ def _involvement(body: Bools, posterior: Bools, lesion: Bools, grid: Grid) -> st
     """On how many sides of the mid-sagittal plane lesions lie in posterior elements."""
     if not body.any() or not posterior.any():
         return None
-    sides = _points(lesion, grid) - _points(body, grid).mean(axis=0)
-    across = sides @ _leftwards(body, posterior, grid)
+    middle = np.asarray(mean_index(body))
+    backwards = _displacement(np.asarray(mean_index(posterior)) - middle, grid)
+    across = _displacement(np.argwhere(lesion) - middle, grid) @ _leftwards(backwards)
     n_sides = int((across > MIDLINE_MM).any()) + int((across < -MIDLINE_MM).any())
     return ("none", "unilateral", "bilateral")[n_sides]
 
 
-def _leftwards(body: Bools, posterior: Bools, grid: Grid) -> Floats:
+def _leftwards(backwards: Floats) -> Floats:
     """Unit vector at right angles to the mid-sagittal plane, which holds superior and the line from body to arch."""
-    backwards = _points(posterior, grid).mean(axis=0) - _points(body, grid).mean(axis=0)
     left = np.cross(backwards, (0.0, 0.0, 1.0))
     length = float(np.linalg.norm(left))
     return left / length if length > 0 else np.array([1.0, 0.0, 0.0])
 
 
-def _points(mask: Bools, grid: Grid) -> Floats:
-    """Voxel centres (n, 3) relative to the crop's first voxel, x, y, z, mm."""
-    return np.argwhere(mask)[:, ::-1] @ grid.matrix.T
+def _displacement(steps: Floats, grid: Grid) -> Floats:
+    """Differences of array indices (..., 3) as x, y, z in mm."""
+    return steps[..., ::-1] @ grid.matrix.T

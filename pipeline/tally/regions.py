@@ -88,9 +88,15 @@ def region_of(labels: Labels, label: int, box: tuple[slice, ...]) -> Region:
     """One label, whose box is known already."""
     z, y, x = box
     mask = labels[z, y, x] == label
-    n_voxels = int(np.count_nonzero(mask))
-    centroid = [_mean_index(mask, axis, n_voxels) + box[axis].start for axis in range(3)]
-    return Region(label, (z, y, x), mask, n_voxels, (centroid[0], centroid[1], centroid[2]))
+    at_z, at_y, at_x = mean_index(mask)
+    return Region(label, (z, y, x), mask, int(np.count_nonzero(mask)), (at_z + z.start, at_y + y.start, at_x + x.start))
+
+
+def mean_index(mask: Bools) -> tuple[float, float, float]:
+    """Mean array index z, y, x of the True voxels, of which there is one at least."""
+    per_plane = [np.count_nonzero(mask, axis=tuple({0, 1, 2} - {axis})) for axis in range(3)]
+    z, y, x = (float(np.arange(len(counts)) @ counts) / int(counts.sum()) for counts in per_plane)
+    return z, y, x
 
 
 def occupied_box(labels: Labels) -> Box | None:
@@ -133,8 +139,3 @@ def _whole(mask: npt.NDArray[np.generic], name: str) -> Labels:
 def _span(occupied: Bools) -> slice | None:
     places = np.flatnonzero(occupied)
     return slice(int(places[0]), int(places[-1]) + 1) if places.size else None
-
-
-def _mean_index(mask: Bools, axis: int, n_voxels: int) -> float:
-    counts = np.count_nonzero(mask, axis=tuple({0, 1, 2} - {axis}))
-    return float(np.arange(len(counts)) @ counts) / n_voxels
