@@ -1,0 +1,70 @@
+"""Small stand-ins for the pipeline's verbs, as importable functions: workers get them by name."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import ServiceError
+
+
+def double(item: int) -> dict[str, Any]:
+    """What a healthy item does."""
+    return {"value": 2 * item}
+
+
+def mixed(item: int, *, poison: tuple[int, ...] = (), hang: tuple[int, ...] = (), log: str | None = None) -> Any:
+    """Items that end their process, hang, raise or are fine; each beginning is a line in the log."""
+    if log is not None:
+        with Path(log).open("a") as file:
+            file.write(f"{item} {os.getpid()}\n")
+    if item in poison:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if item in hang:
+        time.sleep(600)
+    return double(item)
+
+
+def hungry(item: int, *, bytes_each: int) -> dict[str, Any]:
+    """Takes memory until somebody ends it."""
+    held = []
+    while item == 0:
+        held.append(np.ones(bytes_each, dtype=np.uint8))
+        time.sleep(0.05)
+    return double(item)
+
+
+def unlucky(item: int) -> dict[str, Any]:
+    """A service is away for item 3."""
+    if item == 3:
+        raise ServiceError("reading the store: connection refused")
+    return double(item)
+
+
+def buggy(item: int) -> dict[str, Any]:
+    """An error whose text must not be shown."""
+    if item == 1:
+        raise KeyError("Jane Doe")
+    return double(item)
+
+
+def greedy_beside_others(item: int, *, folder: str) -> dict[str, Any]:
+    """Lacks memory at its first try."""
+    mark = Path(folder) / str(item)
+    if not mark.exists():
+        mark.touch()
+        raise MemoryError
+    return double(item)
+
+
+def slow(item: int, *, seconds: float, log: str) -> dict[str, Any]:
+    """Takes its time, and says when it began."""
+    with Path(log).open("a") as file:
+        file.write(f"{item} {os.getpid()}\n")
+    time.sleep(seconds)
+    return double(item)
