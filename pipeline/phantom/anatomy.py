@@ -117,23 +117,25 @@ def render(
 ) -> Phantom:  # fmt: skip
     """A scan of a patient with lesions on any grid; `seed` is of its noise, `pose` turns the patient about LPS 0."""
     lattice = Lattice.of(grid, np.eye(3) if pose is None else pose)
-    rng = np.random.default_rng((patient.seed, 3))
-    canvas = Canvas(lattice, rng)
+    # One generator for each painter: what one draws must not depend on how many voxels another has filled.
+    streams = [np.random.default_rng((patient.seed, 3, i)) for i in range(5)]
+    canvas = Canvas(lattice, streams[0])
     if patient.table:
-        paint_table(canvas, patient.spine, rng)
+        paint_table(canvas, patient.spine, streams[1])
     paint_torso(canvas, patient.spine, patient.torso, patient.tissues)
-    paint_skeleton(canvas, patient.spine, patient.tissues, rng, patient.torso)
-    trabecular = paint_spine(canvas, patient.spine, patient.tissues, rng)
+    paint_skeleton(canvas, patient.spine, patient.tissues, streams[2], patient.torso)
+    trabecular = paint_spine(canvas, patient.spine, patient.tissues, streams[3])
     painted = paint_lesions(canvas, patient.spine, plans, trabecular, patient.tissues.cortex_mm)
     if patient.hardware:
-        paint_hardware(canvas, patient.spine, patient.tissues, rng)
+        paint_hardware(canvas, patient.spine, patient.tissues, streams[4])
     hu = scan(canvas.hu, grid.spacing_mm, scanner, np.random.default_rng((seed, 4)))
-    table = tuple(_row(instance, plan, canvas.lesions, grid) for instance, plan in painted)
+    table = tuple(_row(instance, number, plans[number], canvas.lesions, grid) for instance, number in painted)
     return Phantom(Volume(hu, grid), canvas.levels, canvas.parts, canvas.lesions, table)
 
 
-def _row(instance: int, plan: LesionPlan, lesions: npt.NDArray[np.uint16], grid: Grid) -> PhantomLesion:
+def _row(instance: int, number: int, plan: LesionPlan, lesions: npt.NDArray[np.uint16], grid: Grid) -> PhantomLesion:
     index = np.argwhere(lesions == instance)
     x, y, z = grid.to_lps(index.mean(axis=0))
+    centre = (float(x), float(y), float(z))
     volume = len(index) * grid.voxel_mm3
-    return PhantomLesion(instance, plan.kind, plan.level, (float(x), float(y), float(z)), volume, plan.contrast_hu)
+    return PhantomLesion(instance, plan.kind, plan.level, centre, volume, plan.contrast_hu, number)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import label, maximum_filter
 
 from pipeline.phantom.canvas import Canvas
 from pipeline.phantom.shapes import Coords, Field, Point, coverage, ellipsoid, rotation_xyz
@@ -58,6 +60,8 @@ class PhantomLesion:
     """Of its voxels."""
     contrast_hu: float
     """Mean HU against trabecular bone of its level, as planned: of the dense part where it is mixed."""
+    plan: int
+    """Which of the plans it came from, from 0."""
 
 
 def lesion_distance(plan: LesionPlan, vertebra: Vertebra, at: Coords) -> Field:
@@ -77,11 +81,11 @@ def lesion_distance(plan: LesionPlan, vertebra: Vertebra, at: Coords) -> Field:
 
 def paint_lesions(
     canvas: Canvas, spine: Spine, plans: tuple[LesionPlan, ...], trabecular: dict[int, float], cortex_mm: float
-) -> list[tuple[int, LesionPlan]]:
-    """Paint lesions and number those that are in view, from 1; one that would touch another keeps a voxel away."""
+) -> list[tuple[int, int]]:
+    """Paint lesions and number those that are in view, from 1; each is one connected piece of its level."""
     stack = {v.name: v for v in (*spine.vertebrae, spine.sacrum)}
-    found: list[tuple[int, LesionPlan]] = []
-    for plan in plans:
+    found: list[tuple[int, int]] = []
+    for number, plan in enumerate(plans):
         vertebra = stack.get(plan.level)
         if vertebra is None:
             continue
@@ -92,7 +96,7 @@ def paint_lesions(
         at = patch.coords(vertebra.centre, vertebra.rotation)
         distance = lesion_distance(plan, vertebra, at)
         own = canvas.levels[patch.slices] == vertebra.number
-        inside = (distance <= 0) & own & (canvas.lesions[patch.slices] == 0)
+        inside = largest_piece((distance <= 0) & own & (canvas.lesions[patch.slices] == 0))
         if not inside.any():
             continue
         instance = len(found) + 1
@@ -105,9 +109,18 @@ def paint_lesions(
         )
         block = canvas.hu[patch.slices]
         grain = canvas.grain[patch.slices]
-        block += cover * own * (_content(plan, trabecular[vertebra.number], distance, grain, block) - block)
-        found.append((instance, plan))
+        near = own & maximum_filter(inside, 3)
+        block += cover * near * (_content(plan, trabecular[vertebra.number], distance, grain, block) - block)
+        found.append((instance, number))
     return found
+
+
+def largest_piece(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The largest 26-connected component: a lesion that the canal would cut in two stays on its larger side."""
+    pieces, count = label(mask, structure=np.ones((3, 3, 3)))
+    if count < 2:
+        return mask
+    return np.asarray(pieces == 1 + int(np.argmax(np.bincount(pieces.ravel())[1:])))
 
 
 def _content(plan: LesionPlan, trabecular: float, distance: Field, grain: Field, block: Field) -> Field:

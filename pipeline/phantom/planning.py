@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.grid import Floats, Grid
 from pipeline.phantom.appearance import Tissues
-from pipeline.phantom.lesions import LesionPlan, draw_lesion, lesion_distance
+from pipeline.phantom.lesions import LesionPlan, draw_lesion, largest_piece, lesion_distance
 from pipeline.phantom.sacrum import sacrum_shape
 from pipeline.phantom.shapes import IDENTITY, Lattice
 from pipeline.phantom.spine import Spine, Vertebra
@@ -19,21 +19,27 @@ _TRIES = 6
 
 def plan_lesions(
     rng: np.random.Generator, spine: Spine, grid: Grid, tissues: Tissues, count: int, *,
-    min_contrast_hu: float, min_lesion_mm3: float, pose: Floats = IDENTITY,
+    min_contrast_hu: float, min_lesion_mm3: float, pose: Floats = IDENTITY, others: tuple[LesionPlan, ...] = (),
 ) -> tuple[LesionPlan, ...]:  # fmt: skip
-    """Up to `count` lesions, several of them often in one vertebra."""
+    """Up to `count` lesions in view, apart from one another and from `others`."""
     lattice = Lattice.of(grid, pose)
-    stack = [v for v in (*spine.vertebrae, spine.sacrum) if _in_view(lattice, v.centre, 4.0)]
+    named = {v.name: v for v in (*spine.vertebrae, spine.sacrum)}
+    stack = [v for v in named.values() if _in_view(lattice, v.centre, 4.0)]
+    taken = [(named[other.level].place(other.centre), max(other.radii)) for other in others]
     plans: list[LesionPlan] = []
-    for _ in range(count * _TRIES):
-        if len(plans) == count or not stack:
+    for _ in range(count * _TRIES if stack else 0):
+        if len(plans) == count:
             break
         vertebra = stack[int(rng.integers(len(stack)))]
         mean = tissues.sacrum if vertebra.name == "SACRUM" else tissues.trabecular
         plan = draw_lesion(rng, vertebra, mean, min_contrast_hu=min_contrast_hu, min_lesion_mm3=min_lesion_mm3)
         fitted = _grown(plan, vertebra, min_lesion_mm3)
-        if fitted and _in_view(lattice, vertebra.place(fitted.centre), max(fitted.radii)) and _apart(fitted, plans):
+        if fitted is None:
+            continue
+        centre, reach = vertebra.place(fitted.centre), max(fitted.radii)
+        if _in_view(lattice, centre, reach) and all(_apart(centre, reach, *other) for other in taken):
             plans.append(fitted)
+            taken.append((centre, reach))
     return tuple(plans)
 
 
@@ -43,12 +49,9 @@ def _in_view(lattice: Lattice, point: Floats, margin_mm: float) -> bool:
     return bool(((index >= margin) & (index <= np.asarray(lattice.shape) - 1 - margin)).all())
 
 
-def _apart(plan: LesionPlan, others: list[LesionPlan]) -> bool:
-    return all(
-        np.linalg.norm(np.subtract(plan.centre, other.centre)) > 1.25 * (max(plan.radii) + max(other.radii)) + 4
-        for other in others
-        if other.level == plan.level
-    )
+def _apart(a: Floats, reach_a: float, b: Floats, reach_b: float) -> bool:
+    """Whether two lesions stay apart, also when both have grown by a quarter."""
+    return float(np.linalg.norm(a - b)) > 1.25 * (reach_a + reach_b) + 4
 
 
 def _grown(plan: LesionPlan, vertebra: Vertebra, min_mm3: float) -> LesionPlan | None:
@@ -70,4 +73,5 @@ def planned_volume(plan: LesionPlan, vertebra: Vertebra, step_mm: float = 1.25) 
     lattice = Lattice((n, n, n), np.eye(3)[:, ::-1] * step_mm, origin, (step_mm,) * 3)
     at = lattice.everything.coords()
     bone = sacrum_shape(vertebra, at) if vertebra.name == "SACRUM" else shape_of(vertebra, at).whole
-    return float(np.count_nonzero((bone <= 0) & (lesion_distance(plan, vertebra, at) <= 0))) * step_mm**3
+    inside = largest_piece((bone <= 0) & (lesion_distance(plan, vertebra, at) <= 0))
+    return float(np.count_nonzero(inside)) * step_mm**3
