@@ -1,0 +1,113 @@
+"""A DuckDB connection with the views of a store, closed against everything else.
+
+    connection = connect("s3://bucket/cohort")
+    connection.sql("SELECT level, count(*) FROM lesions GROUP BY level").df()
+
+A connection sees the store as it was when it was made: connect again to see more.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from pipeline.errors import QueryError, ServiceError
+from pipeline.query.columns import literal
+from pipeline.query.documents import clinical_table, recipes_table
+from pipeline.query.files import PROTOCOL, StoreFiles, published
+from pipeline.query.statement import check, one_line
+from pipeline.query.tables import lay_rows, lay_tables
+from pipeline.query.views import view_statements
+from pipeline.store import Store
+
+_SETTINGS: dict[str, str] = {
+    "autoload_known_extensions": "false",
+    "autoinstall_known_extensions": "false",
+    "allow_community_extensions": "false",
+    "allow_persistent_secrets": "false",
+    "python_enable_replacements": "false",
+    "parquet_metadata_cache": "true",
+    "TimeZone": "'UTC'",
+}
+
+
+def connect(
+    store: Store | str, *, storage_options: dict[str, Any] | None = None, threads: int | None = None
+) -> duckdb.DuckDBPyConnection:
+    """A connection with every view ready, that can read the published tables of this store and no other file.
+
+    Args:
+        store: the store, or its folder or `s3://` address.
+        storage_options: for fsspec, where `store` is an address.
+        threads: threads of DuckDB; all cores by default.
+
+    Raises:
+        StoreError: there is no store, or a newer one.
+        ServiceError: the store could not be read.
+    """
+    if isinstance(store, str):
+        store = Store.open(store, storage_options=storage_options)
+    return _connect(store, threads)[0]
+
+
+def run_query(
+    store: Store | str, sql: str, *, storage_options: dict[str, Any] | None = None, threads: int | None = None
+) -> pa.Table:
+    """The answer to one question; nothing but a statement that reads is accepted.
+
+    Raises:
+        QueryError: the statement is wrong, or would write, or would reach something else than the views.
+        StoreError: there is no store, or a newer one.
+        ServiceError: the store could not be read.
+    """
+    if isinstance(store, str):
+        store = Store.open(store, storage_options=storage_options)
+    connection, files = _connect(store, threads)
+    try:
+        return connection.sql(check(sql, connection)).to_arrow_table()
+    except duckdb.Error as error:
+        if isinstance(files.failure, ServiceError):
+            raise files.failure from None
+        raise QueryError(one_line(error)) from None
+    finally:
+        connection.close()
+
+
+def _connect(store: Store, threads: int | None) -> tuple[duckdb.DuckDBPyConnection, StoreFiles]:
+    files = StoreFiles(store, published(store))
+    connection = duckdb.connect(":memory:")
+    try:
+        _configure(connection, threads)
+        connection.register_filesystem(files)
+        files.fetch_ahead([name for name in files.sizes if name.startswith(("catalog/", "results/"))])
+        lay_tables(connection, files)
+        lay_rows(connection, "recipes", recipes_table(store))
+        lay_rows(connection, "clinical", clinical_table(store))
+        for statement in view_statements().values():
+            connection.execute(statement)
+        _lock(connection)
+    except duckdb.Error as error:
+        connection.close()
+        raise files.failure or error from None
+    except Exception:
+        connection.close()
+        raise
+    return connection, files
+
+
+def _configure(connection: duckdb.DuckDBPyConnection, threads: int | None) -> None:
+    spill = Path(tempfile.gettempdir()) / f"spinetally-{uuid.uuid4().hex}"  # made only by a question beyond memory
+    settings = _SETTINGS | {"temp_directory": literal(str(spill))} | ({"threads": str(threads)} if threads else {})
+    for name, value in settings.items():
+        connection.execute(f"SET {name} = {value}")
+
+
+def _lock(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute(f"SET allowed_directories = ['{PROTOCOL}://']")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
