@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.axis_map import Float32
 from pipeline.grid import Grid, Volume
-from pipeline.resample import Float32, model_grid, resample_image
+from pipeline.resample import model_grid, resample_image
 from schemas.model import Intensity, ModelSpec
 
 Box = tuple[slice, slice, slice]

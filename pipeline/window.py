@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline.resample import Float32
+from pipeline.axis_map import Float32
 
 SIGMA_OF_PATCH = 0.125
 """Deviation of the blending Gaussian as a share of the window, as nnU-Net and MONAI have it."""
