@@ -17,6 +17,7 @@ after one look at the whole mask. What was not looked at is None.
 """
 
 from pipeline.tally.density import type_rule_id
+from pipeline.tally.radiomics import check_features
 from pipeline.tally.scan import TALLY_VERSION, tally_scan
 
-__all__ = ["TALLY_VERSION", "tally_scan", "type_rule_id"]
+__all__ = ["TALLY_VERSION", "check_features", "tally_scan", "type_rule_id"]

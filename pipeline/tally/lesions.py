@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,15 +13,13 @@ from pipeline.tally.diameters import feret_3d, largest_slice
 from pipeline.tally.intensity import Signal, intensity_columns, values_of
 from pipeline.tally.place import Place, level_at, place_columns
 from pipeline.tally.plane import Plane
+from pipeline.tally.radiomics import Features
 from pipeline.tally.reference import Reference
 from pipeline.tally.regions import Region, touches_face
 from schemas.config import TypeRule
 
 PARTIAL_VOLUME_BELOW = 8
 """Lesions of fewer voxels have rough figures."""
-
-Features = Callable[[Volume, Region], dict[str, float]]
-"""Radiomics of one lesion by name."""
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 import numpy as np
 
 from pipeline.errors import ScanError
 from pipeline.grid import Volume
 from pipeline.masks import LesionMask, LevelMask
 from pipeline.tally.intensity import Signal, signal_of
-from pipeline.tally.lesions import Features, LesionContext, candidate_rows, lesion_row
+from pipeline.tally.lesions import LesionContext, candidate_rows, lesion_row
 from pipeline.tally.parts import body_parts
 from pipeline.tally.place import Place, place_of
 from pipeline.tally.plane import is_planar, measuring_plane
+from pipeline.tally.radiomics import features_of
 from pipeline.tally.reference import Reference, interior_of, pooled
 from pipeline.tally.regions import Labels, Region, checked_labels, find_regions, touches_face
 from pipeline.tally.vertebrae import FULL, Found, Tallied, vertebra_rows
@@ -34,7 +38,7 @@ def tally_scan(
     type_rule: TypeRule,
     threshold: float | None,
     model: str | None,
-    radiomics: Features | None = None,
+    radiomics: Sequence[str] | Literal["default"] | None = None,
 ) -> dict[str, object]:
     """The columns of `schemas.results.RESULTS` that follow from a scan and its masks.
 
@@ -48,7 +52,7 @@ def tally_scan(
         type_rule: Constants of the density rule.
         threshold: Score that made a lesion; None for masks without scores.
         model: Name and version of the lesions' model.
-        radiomics: Gives features of a lesion by name; None for no features.
+        radiomics: IBSI features of each lesion by name, or `default`; None for none.
 
     Returns:
         lesions, candidates, vertebrae (rows of the schemas of the same names, or None), n_lesions, lesion_volume_mm3,
@@ -56,6 +60,7 @@ def tally_scan(
 
     Raises:
         ScanError: a mask is not on the volume's grid, or holds negative, fractional or unknown values.
+        ConfigError: a feature is unknown, or the extra `radiomics` is not installed.
     """
     signal = signal_of(modality, intensity_unit, suv_factor)
     planar = is_planar(volume.grid, modality)
@@ -74,7 +79,7 @@ def tally_scan(
         type_rule=type_rule,
         threshold=threshold,
         model=model,
-        features=radiomics,
+        features=features_of(radiomics, modality=modality),
     )
     rows, tallied = _lesion_rows(lesions, instances, levels, context)
     vertebrae = None
