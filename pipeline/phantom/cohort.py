@@ -30,7 +30,14 @@ Progress = Callable[[int, int], None]
 """Called with the number of series written and of all."""
 
 
-def write_cohort(folder: Path, *, n_patients: int = 6, seed: int = 0, progress: Progress | None = None) -> CohortTruth:
+def write_cohort(
+    folder: Path,
+    *,
+    n_patients: int = 6,
+    seed: int = 0,
+    sites: tuple[Site, Site] = SITES,
+    progress: Progress | None = None,
+) -> CohortTruth:
     """Write a cohort; same seed, same bytes.
 
     Args:
@@ -38,6 +45,7 @@ def write_cohort(folder: Path, *, n_patients: int = 6, seed: int = 0, progress: 
         n_patients: at least 1. Six give two sites, two patients with two studies, one without lesions, one
             localizer, one series with a cut file and one with a gap.
         seed: decides anatomy, lesions and noise.
+        sites: the first is internal, the second external; coarser ones make a smaller cohort.
         progress: called after each series.
 
     Raises:
@@ -50,7 +58,7 @@ def write_cohort(folder: Path, *, n_patients: int = 6, seed: int = 0, progress: 
     series: list[SeriesTruth] = []
     lesions: list[LesionTruth] = []
     for index, role in enumerate(roles):
-        for row, found in _write_patient(folder, index, role, seed):
+        for row, found in _write_patient(folder, index, role, seed, sites[role.site]):
             series.append(row)
             lesions.extend(found)
             if progress:
@@ -63,9 +71,8 @@ def write_cohort(folder: Path, *, n_patients: int = 6, seed: int = 0, progress: 
 Written = tuple[SeriesTruth, list[LesionTruth]]
 
 
-def _write_patient(folder: Path, index: int, role: Role, seed: int) -> Iterator[Written]:
+def _write_patient(folder: Path, index: int, role: Role, seed: int, site: Site) -> Iterator[Written]:
     rng = np.random.default_rng((seed, index, 7))
-    site = SITES[role.site]
     patient = _draw_ordinary(rng)
     study = _first_study(rng, index, patient)
     tumour = str(rng.choice(PRIMARIES)) if role.lesions[1] else "none"

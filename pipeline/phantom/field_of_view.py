@@ -83,8 +83,9 @@ def extent_of_levels(spine: Spine, first: str, last: str, in_plane_mm: tuple[flo
         ValueError: the spine has no such level.
     """
     stack = {v.name: v for v in (*spine.vertebrae, spine.sacrum)}
-    if first not in stack or last not in stack:
-        raise ValueError(f"this spine has no level {first!r} or {last!r}: it has {', '.join(stack)}")
+    for name in (first, last):
+        if name not in stack:
+            raise ValueError(f"this spine has no level {name!r}: it has {', '.join(stack)}; choose among these")
     upper, lower = stack[first], stack[last]
     below = 110.0 * spine.scale if last == "SACRUM" else lower.sizes.height / 2 + 0.8 * lower.sizes.spinous + 8
     top = float(upper.centre[2]) + upper.sizes.height / 2 + 22

@@ -25,7 +25,7 @@ class Site:
     """How its images look."""
 
 
-SITES = (
+SITES: tuple[Site, Site] = (
     Site(
         name="north",
         split="internal",
@@ -53,7 +53,7 @@ class Role:
     """What one patient of the cohort stands for."""
 
     site: int
-    """Index in `SITES`."""
+    """Index of its site."""
     levels: tuple[str, str]
     """First and last level in view."""
     lesions: tuple[int, int]
