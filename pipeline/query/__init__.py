@@ -7,5 +7,6 @@ describe     the data dictionary
 
 from pipeline.query.connection import connect, run_query
 from pipeline.query.describe import describe
+from pipeline.query.output import FORMATS
 
-__all__ = ["connect", "describe", "run_query"]
+__all__ = ["FORMATS", "connect", "describe", "run_query"]

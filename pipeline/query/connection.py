@@ -8,18 +8,15 @@ A connection sees the store as it was when it was made: connect again to see mor
 
 from __future__ import annotations
 
-import tempfile
-import uuid
-from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from pipeline.errors import QueryError, ServiceError
-from pipeline.query.columns import literal
 from pipeline.query.documents import clinical_table, recipes_table
 from pipeline.query.files import PROTOCOL, StoreFiles, published
+from pipeline.query.output import whole_numbers
 from pipeline.query.statement import check, one_line
 from pipeline.query.tables import lay_rows, lay_tables
 from pipeline.query.views import view_statements
@@ -31,6 +28,7 @@ _SETTINGS: dict[str, str] = {
     "allow_community_extensions": "false",
     "allow_persistent_secrets": "false",
     "python_enable_replacements": "false",
+    "temp_directory": "''",  # a folder to spill to would be one to write to
     "parquet_metadata_cache": "true",
     "TimeZone": "'UTC'",
 }
@@ -69,7 +67,7 @@ def run_query(
         store = Store.open(store, storage_options=storage_options)
     connection, files = _connect(store, threads)
     try:
-        return connection.sql(check(sql, connection)).to_arrow_table()
+        return whole_numbers(connection.sql(check(sql, connection)).to_arrow_table())
     except duckdb.Error as error:
         if isinstance(files.failure, ServiceError):
             raise files.failure from None
@@ -101,8 +99,8 @@ def _connect(store: Store, threads: int | None) -> tuple[duckdb.DuckDBPyConnecti
 
 
 def _configure(connection: duckdb.DuckDBPyConnection, threads: int | None) -> None:
-    spill = Path(tempfile.gettempdir()) / f"spinetally-{uuid.uuid4().hex}"  # made only by a question beyond memory
-    settings = _SETTINGS | {"temp_directory": literal(str(spill))} | ({"threads": str(threads)} if threads else {})
+
+    settings = _SETTINGS | ({"threads": str(threads)} if threads else {})
     for name, value in settings.items():
         connection.execute(f"SET {name} = {value}")
 

@@ -47,7 +47,9 @@ def _only_one(sql: str) -> str:
         statements = duckdb.extract_statements(sql)
     except duckdb.Error as error:
         raise QueryError(one_line(error)) from None
-    if len(statements) != 1:
+    if not statements:
+        raise QueryError("there is no question: give one SELECT, such as SELECT * FROM scans")
+    if len(statements) > 1:
         raise QueryError(f"one statement at a time, got {len(statements)}: leave out what does not belong to it")
     kind = statements[0].type.name
     if kind == "MULTI":

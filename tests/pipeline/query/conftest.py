@@ -11,12 +11,16 @@ import pytest
 from pipeline.query import run_query
 from pipeline.store import Store
 from tests.pipeline.query.rows import add_scans, add_series, lesion, scan, series, vertebra
+from tests.servers import ObjectStorage
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    """An empty store."""
-    return Store.create(str(tmp_path / "store"), cohort="test")
+@pytest.fixture(params=["disk", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """An empty store, on disk and on a real S3 server."""
+    if request.param == "disk":
+        return Store.create(str(tmp_path / "store"), cohort="test")
+    storage: ObjectStorage = request.getfixturevalue("object_storage")
+    return Store.create(f"s3://{storage.new_bucket()}/store", cohort="test", storage_options=storage.storage_options)
 
 
 @pytest.fixture

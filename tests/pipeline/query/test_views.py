@@ -237,9 +237,9 @@ def test_files_of_an_older_program_lack_columns_which_are_null(store: Store, ask
 
 
 def test_a_connection_is_a_snapshot_and_stays_usable(cohort: Store) -> None:
-    connection = connect(cohort.uri)
+    connection = connect(cohort.uri, storage_options=cohort.storage_options)
     before = connection.execute("SELECT count(*) FROM series").fetchone()
     add_series(cohort, series("p9-s9-a"), shard="new")
     assert connection.execute("SELECT count(*) FROM series").fetchone() == before == (4,)
     connection.close()
-    assert run_query(cohort.uri, "SELECT count(*) AS n FROM series").to_pylist() == [{"n": 5}]
+    assert run_query(cohort, "SELECT count(*) AS n FROM series").to_pylist() == [{"n": 5}]
