@@ -1,6 +1,5 @@
 """Masks to numbers: every lesion measured, placed on a level and typed; every level of the spine with its share.
 
-    regions      where each label lies: box, voxels, centroid
     plane        the slices in which diameters are taken
     diameters    long axis, short axis and 3-D Feret diameter
     reference    normal bone of the scan: erosion, median, deviation
@@ -18,6 +17,6 @@ after one look at the whole mask. What was not looked at is None.
 
 from pipeline.tally.density import type_rule_id
 from pipeline.tally.radiomics import check_features
-from pipeline.tally.scan import TALLY_VERSION, tally_scan
+from pipeline.tally.scan import tally_scan
 
-__all__ = ["TALLY_VERSION", "check_features", "tally_scan", "type_rule_id"]
+__all__ = ["check_features", "tally_scan", "type_rule_id"]

@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 
 from pipeline.grid import Floats, Grid
+from pipeline.regions import Bools
 from pipeline.tally.parts import BodyParts
-from pipeline.tally.regions import Bools
 from schemas.spine import BY_NAME, LEVELS, UNNUMBERED_BASE, is_named
 
 NOT_COMPARED = ("C1", "C2", "SACRUM", "COCCYX")

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from scipy.spatial import ConvexHull, QhullError
 
 from pipeline.grid import Floats
-from pipeline.tally.regions import Bools
+from pipeline.regions import Bools
 
 _TOLERANCE = 1e-9
 _PAIRS_WITHOUT_HULL = 64

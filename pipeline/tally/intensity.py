@@ -8,8 +8,8 @@ import numpy as np
 from scipy.signal import fftconvolve
 
 from pipeline.grid import Floats, Grid, Volume
+from pipeline.regions import Bools, Region, grown, inside
 from pipeline.tally.reference import METAL_HU, Reference, Values, finite
-from pipeline.tally.regions import Bools, Region, grown, inside
 
 PEAK_ML = 1.0
 """Volume of the sphere of SUVpeak (PERCIST: Wahl 2009, doi 10.2967/jnumed.108.057307)."""

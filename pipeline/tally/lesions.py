@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.grid import Grid, Volume
 from pipeline.masks import LesionMask, LevelMask
+from pipeline.regions import Region, touches_face
 from pipeline.tally.density import density_columns
 from pipeline.tally.diameters import feret_3d, largest_slice
 from pipeline.tally.intensity import Signal, intensity_columns, values_of
@@ -15,7 +16,6 @@ from pipeline.tally.place import Place, level_at, place_columns
 from pipeline.tally.plane import Plane
 from pipeline.tally.radiomics import Features
 from pipeline.tally.reference import Reference
-from pipeline.tally.regions import Region, touches_face
 from schemas.config import TypeRule
 
 PARTIAL_VOLUME_BELOW = 8

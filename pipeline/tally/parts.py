@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.grid import Floats, Grid
 from pipeline.masks import BODY, POSTERIOR, LevelMask
-from pipeline.tally.regions import Bools, Labels, Region, mean_index
+from pipeline.regions import Bools, Labels, Region, mean_index
 
 MIDLINE_MM = 5.0
 """Half the width of the midline: what lies in it (the spinous process) belongs to neither side. Fisher 2010 counts

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from pipeline.grid import Grid
 from pipeline.masks import BODY, POSTERIOR, LevelMask
-from pipeline.tally.regions import Region
+from pipeline.regions import Region
 from schemas.spine import OUTSIDE, craniocaudal_rank, level_name
 
 BOTH_SHARE = 0.1

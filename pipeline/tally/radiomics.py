@@ -25,7 +25,7 @@ from scipy import ndimage
 
 from pipeline.errors import ConfigError
 from pipeline.grid import Floats, Triple, Volume
-from pipeline.tally.regions import Bools, Region, grown, inside
+from pipeline.regions import Bools, Region, grown, inside
 
 DEFAULT_FEATURES: tuple[str, ...] = (
     "morph_sphericity",

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from pipeline.grid import Grid, Volume
 from pipeline.masks import BODY, LevelMask
-from pipeline.tally.regions import Bools, Labels, Region
+from pipeline.regions import Bools, Labels, Region
 from schemas.spine import level_name
 
 EROSION_MM = 3.0

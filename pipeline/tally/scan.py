@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.errors import ScanError
 from pipeline.grid import Volume
 from pipeline.masks import LesionMask, LevelMask
+from pipeline.regions import Labels, Region, checked_labels, find_regions, touches_face
 from pipeline.tally.intensity import Signal, signal_of
 from pipeline.tally.lesions import LesionContext, candidate_rows, lesion_row
 from pipeline.tally.parts import body_parts
@@ -17,14 +18,10 @@ from pipeline.tally.place import Place, place_of
 from pipeline.tally.plane import is_planar, measuring_plane
 from pipeline.tally.radiomics import features_of
 from pipeline.tally.reference import Reference, interior_of, pooled
-from pipeline.tally.regions import Labels, Region, checked_labels, find_regions, touches_face
 from pipeline.tally.vertebrae import FULL, Found, Tallied, vertebra_rows
 from schemas.config import TypeRule
 from schemas.reasons import Reason
 from schemas.spine import level_name
-
-TALLY_VERSION = 1
-"""Part of the recipe_id: another number where any figure of the tally can change."""
 
 
 def tally_scan(

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from pipeline.grid import Grid, Volume
+from pipeline.regions import Region
 from pipeline.tally.collapse import height_ratios
 from pipeline.tally.parts import BodyParts
 from pipeline.tally.place import Place
 from pipeline.tally.reference import Interior
-from pipeline.tally.regions import Region
 from schemas.spine import BY_NUMBER, LEVELS, OUTSIDE, craniocaudal_rank, is_named, level_name
 
 FULL, PARTIAL, ABSENT, UNKNOWN = "full", "partial", "absent", "unknown"

@@ -8,9 +8,9 @@ import pytest
 
 from pipeline.errors import ConfigError
 from pipeline.grid import Volume
+from pipeline.regions import find_regions
 from pipeline.tally import check_features, tally_scan
 from pipeline.tally.radiomics import DEFAULT_FEATURES, features_of
-from pipeline.tally.regions import find_regions
 from schemas.config import TypeRule
 from tests.pipeline.tally.shapes import ellipsoid, grid_of, lesion_mask
 
