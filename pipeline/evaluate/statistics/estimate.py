@@ -1,0 +1,62 @@
+"""A figure with its interval, or the reason why there is none."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.grid import Floats
+
+CONFIDENCE = 0.95
+"""Level of every interval here."""
+
+
+Counts = tuple[float | None, float | None]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One figure."""
+
+    value: float | None
+    """The point estimate; None where it cannot be estimated."""
+    low: float | None = None
+    """Lower end of the interval."""
+    high: float | None = None
+    """Upper end of the interval."""
+    interval: str | None = None
+    """How the interval was made."""
+    numerator: float | None = None
+    """Of a proportion or a rate."""
+    denominator: float | None = None
+    """Of a proportion or a rate; else how many it is an estimate over."""
+    note: str | None = None
+    """Why there is no value or no interval."""
+
+
+def not_estimable(why: str, *, denominator: float | None = None) -> Estimate:
+    """No figure, with the reason."""
+    return Estimate(None, denominator=denominator, note=f"not estimable: {why}")
+
+
+def percentile_interval(resampled: Floats) -> tuple[float, float] | None:
+    """The middle 95 % of resampled values; None where fewer than half of the resamples gave one."""
+    known = resampled[np.isfinite(resampled)]
+    if known.size < max(2, resampled.size / 2):
+        return None
+    low, high = np.quantile(known, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def with_interval(value: float | None, resampled: Floats, *, name: str, counts: Counts = (None, None)) -> Estimate:
+    """A value with the percentile interval of its resamples; `counts` are its numerator and denominator."""
+    if value is None or not math.isfinite(value):
+        return Estimate(None, note="not estimable: nothing to divide by", numerator=counts[0], denominator=counts[1])
+    interval = percentile_interval(resampled)
+    if interval is None:
+        return Estimate(
+            value, note="no interval: most resamples have no value", numerator=counts[0], denominator=counts[1]
+        )
+    return Estimate(value, *interval, interval=name, numerator=counts[0], denominator=counts[1])

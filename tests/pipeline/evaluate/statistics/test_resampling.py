@@ -1,0 +1,43 @@
+"""The bootstrap over patients."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.evaluate.statistics.estimate import percentile_interval, with_interval
+from pipeline.evaluate.statistics.resampling import PatientBootstrap, ratio
+
+
+def test_each_stratum_keeps_its_size_and_the_blocks_do_not_matter() -> None:
+    strata = np.array([0, 0, 0, 1, 1])
+    bootstrap = PatientBootstrap(strata, n=50)
+    whole = np.concatenate(list(bootstrap.weights()))
+    assert whole.shape == (50, 5)
+    assert (whole[:, :3].sum(axis=1) == 3).all()
+    assert (whole[:, 3:].sum(axis=1) == 2).all()
+    again = np.concatenate(list(bootstrap.weights()))
+    np.testing.assert_array_equal(whole, again)
+    other = np.concatenate(list(PatientBootstrap(strata, n=50, seed=1).weights()))
+    assert not np.array_equal(whole, other)
+
+
+def test_lesions_of_one_patient_widen_the_interval_as_theory_says() -> None:
+    """With all lesions of a patient alike, ten lesions of each of 40 patients tell as much as 40 lesions."""
+    found = np.repeat([1.0, 0.0], 20)
+    drawn = PatientBootstrap(np.zeros(40, dtype=np.int64)).run(ratio(found * 10, np.full(40, 10.0)))[:, 0]
+    interval = percentile_interval(drawn)
+    assert interval is not None
+    error = np.sqrt(0.5 * 0.5 / 40)  # of the mean of 40 patients; of 400 lesions it would be 0.025
+    assert drawn.std() == pytest.approx(error, rel=0.1)
+    assert interval == pytest.approx((0.5 - 1.96 * error, 0.5 + 1.96 * error), abs=0.02)
+
+
+def test_resamples_without_a_value_leave_no_interval() -> None:
+    mostly_empty = ratio(np.array([1.0, 0, 0, 0, 0, 0, 0, 0]), np.array([1.0, 0, 0, 0, 0, 0, 0, 0]))
+    drawn = PatientBootstrap(np.zeros(8, dtype=np.int64), n=400).run(mostly_empty)[:, 0]
+    assert 0.2 < np.isnan(drawn).mean() < 0.5
+    estimate = with_interval(1.0, np.where(np.arange(400) % 3 == 0, drawn, np.nan), name="bootstrap_patient")
+    assert estimate.value == 1.0
+    assert estimate.low is None
+    assert "no interval" in (estimate.note or "")
