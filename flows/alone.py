@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from flows.work import Job, Outcome, attempt
+from flows.work import WORKER_VARIABLE, Job, Outcome, attempt, worker_name
 from schemas.reasons import Reason
 
 _POLL_SECONDS = 0.05
@@ -48,7 +48,7 @@ def attempt_alone(item: Any, job: Job) -> Alone:
         [sys.executable, "-m", "flows.alone"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), WORKER_VARIABLE: worker_name()},
     ) as process:
         return _watched(process, payload, job.seconds, _memory_limit())
 

@@ -46,7 +46,7 @@ def fan_out(
     rows: dict[int, Row] = {}
     for index, outcome in _outcomes(client, attempt, job, items):
         row = _row(items[index], outcome, blame)
-        if row is not None:
+        if row is not None and row.get("reason_code") != Reason.OUT_OF_MEMORY:  # the others had their share of it
             rows[index] = row
             on_row(row)
     for index, item in enumerate(items):
@@ -98,7 +98,7 @@ def _settled(future: Future, result: Any) -> Any:
 
 
 def _row(item: Any, outcome: Outcome | None, blame: Blame) -> Row | None:
-    """The row of an outcome; None where it has to be tried alone."""
+    """The row of an outcome; None where there is none."""
     if outcome is None or outcome.lacked_memory:
         return None
     if outcome.service is not None:

@@ -7,6 +7,7 @@ is done again, each alone (see `alone`).
 from __future__ import annotations
 
 import faulthandler
+import os
 import sys
 import threading
 import time
@@ -32,9 +33,9 @@ class Job:
     seconds: float = 3600.0
     """An item that takes longer hangs."""
 
-    def __call__(self, item: Any, **more: Any) -> Row:
+    def __call__(self, item: Any) -> Row:
         """Do one item."""
-        return self.function(item, **self.arguments, **more)
+        return self.function(item, **self.arguments)
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,22 @@ def attempt(item: Any, job: Job) -> Outcome:
         return Outcome(lacked_memory=True)
     except Exception as error:  # its text may hold names, its kind does not
         return Outcome(error=type(error).__name__)
+
+
+WORKER_VARIABLE = "SPINETALLY_WORKER"
+"""Tells a process that does one item alone whose it is."""
+
+
+def worker_name() -> str:
+    """Name of the Dask worker that this process is, or belongs to; `local` where there is none."""
+    if WORKER_VARIABLE in os.environ:
+        return os.environ[WORKER_VARIABLE]
+    if "distributed.worker" in sys.modules:
+        try:
+            return str(sys.modules["distributed.worker"].get_worker().name)
+        except ValueError:
+            pass
+    return "local"
 
 
 _deadlines: list[float] = []

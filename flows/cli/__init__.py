@@ -1,0 +1,65 @@
+"""The command `spinetally`. Answers go to stdout, logs to stderr.
+
+Exit codes: 0 done, 1 some scans failed, 2 the request was wrong, 3 a service was not there.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from flows.cli import ask, demo, models, run, survey
+from flows.cli.console import log_to_stderr
+from pipeline.errors import RequestError, ServiceError, SpinetallyError
+
+app = typer.Typer(
+    name="spinetally",
+    help="Detect and tally spinal lesions over whole imaging cohorts, and ask the results in SQL.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command()(demo.demo)
+app.command()(survey.index)
+app.command()(run.run)
+app.command()(survey.status)
+app.command()(ask.sql)
+app.command()(run.retry)
+app.add_typer(models.app, name="models")
+
+
+@app.callback()
+def options(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="More log lines.")] = False,
+) -> None:
+    """Options of all commands."""
+    log_to_stderr(verbose)
+
+
+def main() -> None:
+    """Run a command; what goes wrong is one clear line and an exit code."""
+    try:
+        app()
+    except RequestError as error:
+        _end(error, 2)
+    except ServiceError as error:
+        _end(error, 3)
+    except SpinetallyError as error:
+        _end(error, 1)
+    except BrokenPipeError:  # `spinetally sql ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        _end("stopped: what was committed stays; run again to go on", 130)
+    except Exception as error:
+        if "--verbose" in sys.argv or "-v" in sys.argv:
+            raise
+        _end(f"an error of spinetally ({type(error).__name__}): run `spinetally -v ...` for where, and report it", 1)
+
+
+def _end(what: object, code: int) -> None:
+    print(f"spinetally: {what}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,84 @@
+"""`spinetally demo`: a phantom cohort as real DICOM, everything run on it, and what came out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flows.cli.console import JsonOption, files_bar, print_json, print_table, say
+
+_COHORT = """\
+cohort: demo
+source: ./dicom
+store: ./store
+"""
+
+_LEVELS = """
+SELECT level, count(*) AS lesions, count(*) FILTER (lesion_type = 'lytic') AS lytic,
+    count(*) FILTER (lesion_type = 'blastic') AS blastic, count(*) FILTER (lesion_type = 'mixed') AS mixed,
+    round(sum(volume_mm3) / 1000, 2) AS volume_ml
+FROM lesions WHERE is_primary GROUP BY level ORDER BY min(centroid_mm[3]) DESC
+"""
+_FAILURES = "SELECT stage, reason_code, meaning, count(*) AS n FROM failures GROUP BY ALL ORDER BY ALL"
+
+_QUESTIONS = (
+    "SELECT patient_key, study_day, n_lesions, lesion_volume_mm3 FROM scans WHERE is_primary ORDER BY ALL",
+    "SELECT level, lesion_type, volume_mm3, hu_mean, score_max FROM lesions ORDER BY volume_mm3 DESC LIMIT 10",
+)
+
+
+def demo(
+    store: Annotated[Path, typer.Option("--store", metavar="DIR", help="Folder for the cohort and its store.")] = Path(
+        "demo"
+    ),
+    as_json: JsonOption = False,
+) -> None:
+    """Make a phantom cohort as real DICOM, run everything, print the tallies."""
+    from flows.cohort_file import load_cohort
+    from flows.launch import launch
+    from pipeline.query import run_query
+
+    folder = store.absolute()
+    file = _write_cohort(folder)
+    config = load_cohort(file)
+    with files_bar("reading headers") as progress:
+        summary = launch(config, progress=progress)
+    levels = run_query(config.store, _LEVELS).to_pylist()
+    failures = run_query(config.store, _FAILURES).to_pylist()
+    if as_json:
+        print_json(summary | {"levels": levels, "failures": failures, "store": config.store})
+        return
+    _print(levels, failures, config.store, file)
+    if summary["failed"]:
+        raise typer.Exit(1)
+
+
+def _write_cohort(folder: Path) -> Path:
+    """The cohort's folder, once: a second `demo` finds it and has nothing to do."""
+    from pipeline.phantom.cohort import write_cohort
+
+    file = folder / "cohort.yaml"
+    if not file.exists():
+        with files_bar("making phantoms") as progress:
+            write_cohort(folder, progress=progress)
+        file.write_text(_COHORT)
+    return file
+
+
+def _print(levels: list[dict[str, Any]], failures: list[dict[str, Any]], store: str, file: Path) -> None:
+    from pipeline.query import run_query
+
+    head = ["level", "lesions", "lytic", "blastic", "mixed", "volume_ml"]
+    print_table("Lesions per vertebral level", head, [[row[name] for name in head] for row in levels], numbers=5)
+    if failures:
+        rows = [[row["stage"], row["reason_code"], row["meaning"], row["n"]] for row in failures]
+        print_table("Not usable, and why", ["stage", "reason", "meaning", "n"], rows, numbers=1)
+    (counts,) = run_query(
+        store, "SELECT count(*) AS scans, sum(n_lesions)::BIGINT AS lesions FROM scans WHERE is_primary"
+    ).to_pylist()
+    say(f"{counts['scans']} scans, {counts['lesions'] or 0} lesions; the store is {store}")
+    say("Try next:")
+    for question in _QUESTIONS:
+        say(f'  spinetally sql {file} "{question}"')

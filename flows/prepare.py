@@ -1,0 +1,192 @@
+"""From a cohort file to what is to do: index, plan, and what the store lacks.
+
+`look` writes nothing, so a wrong request leaves no trace; `begin` makes the store and adds the plan, the recipes and
+the index of the source to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flows.counts import Counts, Summary
+from flows.pending import Known, KnownSeries, Retry, ShardWork, count_statuses, find_work, first_scans, read_known
+from flows.shards import expected_scans
+from flows.stages import Stages
+from pipeline.identity import SECRET, Identity
+from pipeline.index import SourceIndex
+from pipeline.plan import make_plan, plan_id
+from pipeline.recipe import ResolvedRecipe, save
+from pipeline.store import MARK, Store, new_attempt
+from schemas.catalog import PLAN
+from schemas.config import CohortConfig
+
+IndexProgress = Callable[[int, int], None]
+"""Called with files done and files to open."""
+
+_INDEX, _CROSSWALK, _CLINICAL = "private/index", "private/crosswalk", "clinical"
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a run would do."""
+
+    config: CohortConfig
+    """The cohort file."""
+    stages: Stages
+    """With what."""
+    recipes: dict[str, ResolvedRecipe]
+    """By modality."""
+    store: Store | None
+    """The store; None where it has yet to be made."""
+    identity: Identity = field(repr=False)
+    """Of the store, or the one it will have."""
+    index: SourceIndex = field(repr=False)
+    """What the source holds."""
+    known: Known = field(repr=False)
+    """What the store says."""
+    new_plan: pa.Table = field(repr=False)
+    """Rows of the plan that are yet to be written."""
+    work: tuple[ShardWork, ...] = ()
+    """What is to do, shard by shard."""
+
+    @property
+    def recipe_ids(self) -> dict[str, str]:
+        """Modality to recipe_id."""
+        return {modality: recipe.recipe_id for modality, recipe in self.recipes.items()}
+
+    @property
+    def opened_store(self) -> Store:
+        """The store, after `begin`."""
+        if self.store is None:
+            raise ValueError("the store has yet to be made: call `begin` first")
+        return self.store
+
+    def new_counts(self) -> Counts:
+        """Counts for a run of this."""
+        steps = sum(len(each) + expected_scans(each.entries, self.recipes.keys()) for each in self.work)
+        return Counts(total=steps, no_model=self._before["no_model"])
+
+    def summary(self, counts: Counts) -> Summary:
+        """The summary of a run of this."""
+        excluded = sum(entry.excluded_by is not None for entry in self.index.series)
+        again = sum((self.recipe_ids.get(row.modality or ""), key) in self.known.scans for key, row in self._redone)
+        return counts.summary(
+            series=len(self.index.series),
+            excluded=excluded,
+            done_before=self._before["done"] - again,
+            recipes=self.recipe_ids,
+        )
+
+    @property
+    def _before(self) -> Counter[str]:
+        return count_statuses(self.known, self.recipe_ids)
+
+    @property
+    def _redone(self) -> list[tuple[str, KnownSeries]]:
+        """Series of the store whose scan is done again."""
+        keys = [key for each in self.work for key in (*each.scans, *(entry.series_key for entry in each.entries))]
+        return [(key, self.known.series[key]) for key in keys if key in self.known.series]
+
+
+def look(
+    config: CohortConfig,
+    *,
+    stages: Stages | None = None,
+    limit: int | None = None,
+    retry: Retry | None = None,
+    progress: IndexProgress | None = None,
+) -> Outlook:
+    """Find out what there is to do; nothing is written.
+
+    Raises:
+        RequestError: a model, the source or the store is not what the cohort file says.
+        ServiceError: one of them does not answer.
+    """
+    stages = stages or Stages()
+    recipes = stages.resolve(config.recipe, storage_options=config.storage_options)
+    store = _existing(config)
+    identity = Identity.of(store) if store else Identity.throwaway()
+    outlook = Outlook(
+        config, stages, recipes, store, identity,
+        index=stages.index(config, identity=identity, previous=_last(store, _INDEX), progress=progress),
+        known=read_known(store) if store else Known(),
+        new_plan=PLAN.empty_table(),
+    )  # fmt: skip
+    return _planned(outlook, limit, retry)
+
+
+def begin(outlook: Outlook, *, limit: int | None = None, retry: Retry | None = None) -> Outlook:
+    """Make the store where there is none, and add to it what the run stands on.
+
+    Raises:
+        StoreError: the place of the store holds something else.
+        ServiceError: it does not answer.
+    """
+    config = outlook.config
+    if outlook.store is None:
+        store = Store.create(config.store, cohort=config.cohort, storage_options=config.storage_options)
+        store.create_once(SECRET, outlook.identity.secret.hex().encode())
+        if Identity.of(store) != outlook.identity:  # another run made it at the same moment: its keys are the ones
+            return begin(look(config, stages=outlook.stages, limit=limit, retry=retry))
+        outlook = replace(outlook, store=store)
+    store = outlook.opened_store
+    for recipe in outlook.recipes.values():
+        save(store, recipe)
+    _write_private(store, outlook.index)
+    if outlook.new_plan.num_rows:
+        store.write_table(f"plan/{plan_id(outlook.new_plan)}.parquet", outlook.new_plan)
+    return outlook
+
+
+def _planned(outlook: Outlook, limit: int | None, retry: Retry | None) -> Outlook:
+    known_plan = _read_plan(outlook.store)
+    added = make_plan(outlook.index.series, known_plan)
+    plan = pa.concat_tables([known_plan, added])
+    work = find_work(outlook.known, outlook.index.series, plan, recipes=outlook.recipe_ids, retry=retry)
+    return replace(outlook, new_plan=added, work=tuple(first_scans(work, limit)))
+
+
+def _existing(config: CohortConfig) -> Store | None:
+    """The store where there is one.
+
+    Raises:
+        StoreError: it is of a newer layout, or of another cohort.
+    """
+    uri, options = config.store.rstrip("/"), config.storage_options
+    if not Store(uri, options).exists(MARK):
+        return None
+    return Store.create(uri, cohort=config.cohort, storage_options=options)
+
+
+def _read_plan(store: Store | None) -> pa.Table:
+    paths = store.list("plan") if store else []
+    return pa.concat_tables([PLAN.empty_table(), *(store.read_table(path) for path in paths if store)])
+
+
+def _last(store: Store | None, folder: str) -> pa.Table | None:
+    """The newest table of a folder; names sort by time."""
+    paths = store.list(folder) if store else []
+    return store.read_table(paths[-1]) if store and paths else None
+
+
+def _write_private(store: Store, index: SourceIndex) -> None:
+    """The index of the source and what came with it, where it is not what was written last."""
+    for folder, table in ((_INDEX, index.files), (_CROSSWALK, index.crosswalk), (_CLINICAL, index.clinical)):
+        ending = f"-{_digest(table)}.parquet"
+        written = store.list(folder)
+        if table.num_rows and not (written and written[-1].endswith(ending)):
+            store.write_table(f"{folder}/{new_attempt()}{ending}", table)
+
+
+def _digest(table: pa.Table) -> str:
+    """Hash of a table's content."""
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="none")
+    return hashlib.sha256(buffer.getvalue()).hexdigest()[:16]

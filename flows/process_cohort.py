@@ -1,0 +1,105 @@
+"""The flow: look, begin, shards, summary.
+
+with prefect_api() as api:
+    api.wait()
+    process_cohort(load_cohort(Path("cohort.yaml")))
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.cluster import local_capacity, open_client
+from flows.counts import Summary, as_markdown
+from flows.passes import do_shards
+from flows.pending import Retry
+from flows.prepare import Outlook, begin, look
+from flows.progress import shown
+from pipeline.errors import ServiceError, SpinetallyError
+from schemas.config import CohortConfig
+
+log = logging.getLogger("spinetally")
+
+_THREADS: Any = ThreadPoolTaskRunner()
+
+
+@flow(name="process-cohort", flow_run_name="{cohort.cohort}", task_runner=_THREADS, persist_result=False)
+def process_cohort(cohort: CohortConfig, limit: int | None = None, retry: Retry | None = None) -> Summary:
+    """Do what a cohort lacks; the summary that `run --json` prints.
+
+    Args:
+        cohort: the cohort file.
+        limit: series and scans at most.
+        retry: try again what failed or was quarantined, and nothing else.
+
+    Raises:
+        RequestError: the cohort file asks for what is not there; nothing has been written.
+        ServiceError: a service was not there; what was not committed stays pending.
+    """
+    return do_work(begin(look(cohort, limit=limit, retry=retry)))
+
+
+def run_outlook(outlook: Outlook) -> Summary:
+    """The same flow where somebody has looked already; a lost Prefect server spoils no work that was done.
+
+    Raises:
+        RequestError: the place of the store is taken.
+        ServiceError: a service was not there.
+    """
+    finished: list[Summary] = []
+
+    @flow(name="process-cohort", flow_run_name="{cohort}", task_runner=_THREADS, persist_result=False)
+    def process_outlook(cohort: str, recipes: dict[str, str]) -> Summary:  # noqa: ARG001 - Prefect shows them
+        finished.append(do_work(begin(outlook)))
+        return finished[0]
+
+    try:
+        return process_outlook(outlook.config.cohort, outlook.recipe_ids)
+    except Exception as error:
+        if not _is_from_prefect(error):
+            raise
+        if not finished:
+            raise ServiceError(f"Prefect's server went away ({type(error).__name__}): run again") from error
+        log.warning("Prefect's server went away (%s); the store has everything", type(error).__name__)
+        return finished[0]
+
+
+def do_work(outlook: Outlook) -> Summary:
+    """Do all shards; the summary."""
+    counts = outlook.new_counts()
+    with shown(counts, title=outlook.config.cohort, report=_progress_artifact()):
+        if outlook.work:
+            with open_client(outlook.config, local_capacity(outlook.config)) as client:
+                log.info("%d shards to do; Dask's page is %s", len(outlook.work), client.dashboard_link)
+                do_shards(outlook, client, counts)
+    summary = outlook.summary(counts)
+    _for_show(lambda: create_markdown_artifact(as_markdown(summary, counts.reasons), key="summary"))
+    return summary
+
+
+def _progress_artifact() -> Callable[[float], None] | None:
+    """A function that sets Prefect's progress bar; None where it could not be made."""
+    artifact = _for_show(lambda: create_progress_artifact(0.0, key="progress"))
+    if artifact is None:
+        return None
+    update: Any = update_progress_artifact
+    return lambda percent: _for_show(lambda: update(artifact, progress=percent, _sync=True))
+
+
+def _for_show(call: Callable[[], Any]) -> Any:
+    """Call Prefect for something that is only shown: what goes wrong there stops no work."""
+    try:
+        return call()
+    except Exception as error:
+        log.debug("Prefect could not be told: %s", type(error).__name__)
+        return None
+
+
+def _is_from_prefect(error: Exception) -> bool:
+    return not isinstance(error, SpinetallyError) and type(error).__module__.split(".")[0] in ("httpx", "prefect")
