@@ -49,6 +49,8 @@ class Canvas:
     def __init__(self, lattice: Lattice, rng: np.random.Generator) -> None:
         shape = lattice.shape
         self.lattice = lattice
+        self.at = lattice.everything.coords()
+        """Coordinates of all voxels in the patient's frame, mm."""
         self.hu: Field = np.full(shape, -1000, dtype=np.float32)
         self.levels: npt.NDArray[np.uint8] = np.zeros(shape, dtype=np.uint8)
         self.parts: npt.NDArray[np.uint8] = np.zeros(shape, dtype=np.uint8)
@@ -82,4 +84,11 @@ class Canvas:
         if (low > most).any() or (high < least).any():
             return None
         patch = self.lattice.box(low, high)
-        return None if patch is None else (patch, patch.coords())
+        return None if patch is None else (patch, self.coords_of(patch))
+
+    def coords_of(self, patch: Patch) -> Coords:
+        """Coordinates in the patient's frame, as views: axes along which they do not change stay 1 long."""
+        u, v, w = (
+            c[tuple(s if n > 1 else slice(None) for s, n in zip(patch.slices, c.shape, strict=True))] for c in self.at
+        )
+        return u, v, w

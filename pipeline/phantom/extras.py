@@ -15,10 +15,13 @@ from pipeline.phantom.spine import Spine, Vertebra
 
 def paint_table(canvas: Canvas, spine: Spine, rng: np.random.Generator) -> None:
     """A shallow trough below the back: foam between two thin shells; it goes under the body, so paint it first."""
-    patch = canvas.lattice.everything
-    u, v, _ = patch.coords()
     middle = spine.track().mean(axis=0)
     low = float(middle[1]) + float(rng.uniform(105, 135))
+    least, most = canvas.lattice.bounds
+    found = canvas.between((middle[0] - 232, low - 52, least[2]), (middle[0] + 232, low + 28, most[2]), 0.0)
+    if found is None:
+        return
+    patch, (u, v, _) = found
     depth = v - np.float32(low) + np.float32(0.0009) * (u - np.float32(middle[0])) ** 2
     beside = np.abs(u - np.float32(middle[0])) - np.float32(230)
     canvas.paint(patch, np.maximum(np.abs(depth - 12) - 12, beside), -930.0)

@@ -162,7 +162,7 @@ def _strangers(rng: np.random.Generator, spine: Spine) -> list[Blob]:
 def paint_torso(canvas: Canvas, spine: Spine, torso: Torso, tissues: Tissues) -> None:
     """Paint the body from the skin inwards, without bones."""
     patch = canvas.lattice.everything
-    at = patch.coords()
+    at = canvas.at
     track = spine.track()
     middle = Profile(track[:, 2], track[:, 0]), Profile(track[:, 2], track[:, 1])
     skin = _outline(spine, torso, middle, at)
@@ -237,6 +237,8 @@ def _paint_lungs(
 ) -> None:  # fmt: skip
     u, v, w = at
     top = np.float32(spine.height_of(torso.dome) + 10)
+    if canvas.lattice.bounds[1][2] < top - 90:
+        return
     x, y = u - middle[0](w), v - middle[1](w)
     dome = top - np.float32(0.006) * ((np.abs(x) - 65) ** 2 + (y + 50) ** 2) - w
     between = np.minimum(ellipse(x - 8, y + 75, 42.0, 85.0), ellipse(x, y - 8, 24.0, 30.0))
