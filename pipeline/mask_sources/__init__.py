@@ -5,7 +5,7 @@ A file is fetched (`fetch`), read as it is (`image_file`: NIfTI, NRRD, MetaImage
 onto the scan's grid (`placement`), voxel by voxel or resampled with the change in volume. `read` does all of it.
 """
 
-from pipeline.mask_sources.read import read_mask
+from pipeline.mask_sources.read import read_as_drawn, read_mask
 from pipeline.mask_sources.source import ScanIdentity
 
-__all__ = ["ScanIdentity", "read_mask"]
+__all__ = ["ScanIdentity", "read_as_drawn", "read_mask"]

@@ -19,6 +19,9 @@ SOP_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
 """RT Structure Set Storage."""
 
 _CLOSED = {"CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR"}
+_NO_SCAN = Grid((1, 1, 1), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
+"""Gives the resolution of 1 mm to outlines without a scan."""
+
 _FLAT_MM = 0.1
 """How far corners of an outline may stray from their common plane."""
 
@@ -33,12 +36,12 @@ class _Outline:
 
 
 def read_contours(
-    dataset: Dataset, *, scan_grid: Grid, merge: bool, segments: str | None
+    dataset: Dataset, *, scan_grid: Grid | None, merge: bool, segments: str | None
 ) -> tuple[SourceMask, References]:
     """A mask from an RTSTRUCT; each chosen region of interest becomes a value, numbered in the file's order from 1.
 
     Where the outlines lie on the slices of the scan they are filled on its own grid; else on planes of their own, with
-    the scan's resolution, to be resampled.
+    the scan's resolution (1 mm without a scan), to be resampled.
 
     Raises:
         ScanError: MASK_VALUES (no closed outline, regions that share voxels), MASK_GRID (outlines that are not flat,
@@ -48,7 +51,8 @@ def read_contours(
     outlines = _outlines(dataset, regions)
     normal = _common_normal(outlines)
     along = np.array([float(np.mean(outline.points_mm @ normal)) for outline in outlines])
-    grid = _on_slices(scan_grid, normal, along) or _own_planes(outlines, normal, along, scan_grid)
+    grid = _on_slices(scan_grid, normal, along) if scan_grid else None
+    grid = grid or _own_planes(outlines, normal, along, scan_grid or _NO_SCAN)
     values = np.zeros(grid.shape, dtype=np.uint16)
     _draw(outlines, grid, normal, values, merge=merge)
     levels = {value: level for value, name in regions.values() if (level := level_by_name(name))}
@@ -134,7 +138,9 @@ def _on_slices(scan_grid: Grid, normal: Floats, along: Floats) -> Grid | None:
 
 def _own_planes(outlines: list[_Outline], normal: Floats, along: Floats, scan_grid: Grid) -> Grid:
     axis = axis_along(scan_grid, normal)
-    step = step_between(along, stated_mm=None if axis is None else scan_grid.spacing_mm[axis], scan_mm=None)
+    same_direction = axis is not None and scan_grid is not _NO_SCAN
+    stated = scan_grid.spacing_mm[axis] if axis is not None and same_direction else None
+    step = step_between(along, stated_mm=stated, scan_mm=None)
     points = np.concatenate([outline.points_mm for outline in outlines])
     row_axis = _in_plane_axis(scan_grid, normal)
     column_axis = np.cross(normal, row_axis)

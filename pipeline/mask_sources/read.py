@@ -85,13 +85,25 @@ def read_mask(
         ServiceError: the object storage does not answer.
     """
     merge = kind == "lesions" and labels == "binary"
-    with local_file(uri, storage_options) as path:
-        if path.name.lower().endswith(SUFFIXES):
-            source = read_image(path, max_voxels=max_voxels)
-        else:
-            source, references = _read_dicom(path, grid, merge=merge, segments=segments)
-            references.check(scan)
+    source, references = _read(uri, storage_options, grid, merge=merge, segments=segments, max_voxels=max_voxels)
+    references.check(scan)
     return _lesions(source, grid, labels) if kind == "lesions" else _levels(source, grid, label_table)
+
+
+def read_as_drawn(
+    uri: str,
+    *,
+    storage_options: dict[str, Any] | None = None,
+    labels: LabelKind = "auto",
+    segments: str | None = None,
+    max_voxels: int = MAX_VOXELS,
+) -> tuple[Labels, Grid]:
+    """Lesions 1 ... n on the grid of their own file, for a scan that has no volume to bring them onto.
+
+    Arguments and errors are those of `read_mask`.
+    """
+    source, _ = _read(uri, storage_options, None, merge=labels == "binary", segments=segments, max_voxels=max_voxels)
+    return lesion_instances(source.values, kind=labels), source.grid
 
 
 def _lesions(source: SourceMask, grid: Grid, kind: LabelKind) -> LesionMask:
@@ -151,7 +163,22 @@ def _numbers_by_table(values: Labels, name: str) -> dict[int, int]:
     return {value: level_number(level) for value, level in table.levels.items()}
 
 
-def _read_dicom(path: Path, grid: Grid, *, merge: bool, segments: str | None) -> tuple[SourceMask, References]:
+def _read(
+    uri: str,
+    storage_options: dict[str, Any] | None,
+    grid: Grid | None,
+    *,
+    merge: bool,
+    segments: str | None,
+    max_voxels: int,
+) -> tuple[SourceMask, References]:
+    with local_file(uri, storage_options) as path:
+        if path.name.lower().endswith(SUFFIXES):
+            return read_image(path, max_voxels=max_voxels), References()
+        return _read_dicom(path, grid, merge=merge, segments=segments)
+
+
+def _read_dicom(path: Path, grid: Grid | None, *, merge: bool, segments: str | None) -> tuple[SourceMask, References]:
     try:
         dataset = pydicom.dcmread(path)
         sop_class = str(dataset.get("SOPClassUID", ""))

@@ -38,13 +38,13 @@ class _Frame:
 
 
 def read_segmentation(
-    dataset: Dataset, *, scan_grid: Grid, merge: bool, segments: str | None
+    dataset: Dataset, *, scan_grid: Grid | None, merge: bool, segments: str | None
 ) -> tuple[SourceMask, References]:
     """A mask from a SEG; each chosen segment becomes a value, numbered in the file's order from 1.
 
     Args:
         dataset: the whole SEG.
-        scan_grid: grid of the scan, which tells how far apart planes are where the SEG leaves some out.
+        scan_grid: grid of the scan, if any: tells how far apart planes are where the SEG leaves some out.
         merge: whether segments may share voxels, because they are joined anyway.
         segments: regular expression that a segment's label must hold; None takes all.
 
@@ -187,9 +187,9 @@ def _item(dataset: Dataset | None, name: str) -> Dataset | None:
     return sequence[0] if sequence else None
 
 
-def _scan_step(scan_grid: Grid, normal: Floats) -> float | None:
-    axis = axis_along(scan_grid, normal)
-    return None if axis is None else scan_grid.spacing_mm[axis]
+def _scan_step(scan_grid: Grid | None, normal: Floats) -> float | None:
+    axis = axis_along(scan_grid, normal) if scan_grid else None
+    return None if axis is None or scan_grid is None else scan_grid.spacing_mm[axis]
 
 
 def _references(dataset: Dataset, drawn: list[_Frame]) -> References:

@@ -11,7 +11,7 @@ import SimpleITK as sitk  # noqa: N813
 
 from pipeline.errors import ScanError
 from pipeline.grid import Grid
-from pipeline.mask_sources import ScanIdentity, read_mask
+from pipeline.mask_sources import ScanIdentity, read_as_drawn, read_mask
 from pipeline.mask_sources.image_file import grid_of
 from schemas.reasons import Reason
 from tests.pipeline.mask_sources.conftest import series_grid
@@ -150,6 +150,16 @@ def test_outlines_on_images_that_are_not_there_are_taken_in_one_frame_of_referen
     with pytest.raises(ScanError) as caught:
         read_mask(outlines, grid=series_grid(folder), scan=other)
     assert caught.value.reason is Reason.MASK_REFERENCE
+
+
+def test_a_mask_is_read_as_drawn_where_its_scan_has_no_volume(sarcoma: Path, liver: Path) -> None:
+    painted, grid = read_as_drawn(str(sarcoma / "nifti_masks/STS_001_CT_mask.nii.gz"))
+    outlined, own = read_as_drawn(str(sarcoma / "CT/rtstruct/RS.dcm"))
+    assert painted.max() == outlined.max() == 1
+    volumes = [np.count_nonzero(m) * g.voxel_mm3 for m, g in ((painted, grid), (outlined, own))]
+    assert volumes[1] == pytest.approx(volumes[0], rel=0.005)
+    segment, _ = read_as_drawn(str(liver / "dicom_seg/liver.dcm"), labels="instances")
+    assert np.count_nonzero(segment) == 107098
 
 
 def test_levels_of_verse(shared_data: Path) -> None:
