@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -55,6 +56,8 @@ class Outlook:
     """Rows of the plan that are yet to be written."""
     work: tuple[ShardWork, ...] = ()
     """What is to do, shard by shard."""
+    started: float = field(default_factory=time.monotonic)
+    """When the look began."""
 
     @property
     def recipe_ids(self) -> dict[str, str]:
@@ -71,7 +74,7 @@ class Outlook:
     def new_counts(self) -> Counts:
         """Counts for a run of this."""
         steps = sum(len(each) + expected_scans(each.entries, self.recipes.keys()) for each in self.work)
-        return Counts(total=steps, no_model=self._before["no_model"])
+        return Counts(total=steps, no_model=self._before["no_model"], started=self.started)
 
     def summary(self, counts: Counts) -> Summary:
         """The summary of a run of this."""
@@ -109,7 +112,7 @@ def look(
         RequestError: a model, the source or the store is not what the cohort file says.
         ServiceError: one of them does not answer.
     """
-    stages = stages or Stages()
+    stages, started = stages or Stages(), time.monotonic()
     recipes = stages.resolve(config.recipe, storage_options=config.storage_options)
     store = _existing(config)
     identity = Identity.of(store) if store else Identity.throwaway()
@@ -118,6 +121,7 @@ def look(
         index=stages.index(config, identity=identity, previous=_last(store, _INDEX), progress=progress),
         known=read_known(store) if store else Known(),
         new_plan=PLAN.empty_table(),
+        started=started,
     )  # fmt: skip
     return _planned(outlook, limit, retry)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +69,40 @@ def slow(item: int, *, seconds: float, log: str) -> dict[str, Any]:
         file.write(f"{item} {os.getpid()}\n")
     time.sleep(seconds)
     return double(item)
+
+
+def process_nothing(request: Any, *, recipe: Any, attempt: str, workplace: Any, alone: bool) -> dict[str, Any]:
+    """A scan's row with one lesion counted, and nothing read."""
+    series = request.series
+    copied = ("series_key", "study_key", "patient_key", "version", "shard", "modality", "site")
+    return {name: series.get(name) for name in copied} | {
+        "recipe_id": recipe.recipe_id,
+        "attempt": attempt,
+        "status": "ok",
+        "n_lesions": 1,
+        "worker": workplace.worker,
+        "finished_at": datetime.now(UTC),
+    }
+
+
+def process_or_die(request: Any, **more: Any) -> dict[str, Any]:
+    """As `process_nothing`, but the scan of 11 slices takes its process with it."""
+    if request.series["shape"][0] == 11:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return process_nothing(request, **more)
+
+
+def process_badly(request: Any, *, recipe: Any, attempt: str, workplace: Any, alone: bool) -> dict[str, Any]:
+    """Every scan fails."""
+    row = process_nothing(request, recipe=recipe, attempt=attempt, workplace=workplace, alone=alone)
+    return row | {"status": "failed", "reason_code": "error", "reason": "made up", "n_lesions": None}
+
+
+def never(*_: Any, **__: Any) -> dict[str, Any]:
+    """Must not be called."""
+    raise AssertionError("nothing was to be done")
+
+
+def store_away(*_: Any, **__: Any) -> dict[str, Any]:
+    """The store does not answer."""
+    raise ServiceError("reading the store: connection refused")
