@@ -68,11 +68,15 @@ _REGISTRATION = [
 _VOLUMES = [
     column("volume_0_mm3", pa.float64(), "Volume before; NULL for what was not there.", "mm3"),
     column("volume_1_mm3", pa.float64(), "Volume after; NULL for what is not there.", "mm3"),
-    column("volume_change", pa.float64(), "Volume after over volume before, less 1; NULL where one is missing.", "1"),
+    column("event_volume_0_mm3", pa.float64(), "Volume before, of all lesions of the event.", "mm3"),
+    column("event_volume_1_mm3", pa.float64(), "Volume after, of all lesions of the event.", "mm3"),
+    column(
+        "volume_change", pa.float64(), "Volume of the event after over before, less 1; NULL where one is none.", "1"
+    ),
 ]
 _DENSITY = [
-    column("hu_mean_change", pa.float64(), "Mean HU after less before, apart from size.", "HU"),
-    column("suv_max_change", pa.float64(), "SUVmax after less before.", "g/mL"),
+    column("hu_mean_change", pa.float64(), "Mean HU of the event after less before, apart from size.", "HU"),
+    column("suv_max_change", pa.float64(), "SUVmax of the event after less before.", "g/mL"),
 ]
 
 _LINK = [

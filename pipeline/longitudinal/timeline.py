@@ -1,0 +1,139 @@
+"""Which scans of a patient follow each other, and what is known of their lesions."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from typing import Any
+
+import duckdb
+
+MATCHING = 1
+"""Version of the matching; enters every `pair_id`, so that a new one matches everything again."""
+
+TIMELINE = """
+SELECT s.recipe_id, s.patient_key, s.modality, s.study_key, s.series_key, s.attempt, s.labels_uri, r.volume_uri,
+    r.frame_of_reference_key
+FROM scans s JOIN series r USING (series_key)
+WHERE s.status = 'ok' AND s.is_primary AND s.study_day IS NOT NULL AND s.n_lesions IS NOT NULL
+ORDER BY s.recipe_id, s.patient_key, s.modality, s.study_day, s.study_key, s.series_key
+"""
+"""Scans that count, in their order: of each study and modality the series that stands for it. Studies of one day follow
+each other by their key; a study without a date has no place in time and is left out."""
+
+FACTS = """
+SELECT series_key, lesion_id, level, centroid_mm, volume_mm3, area_mm2, long_axis_mm, hu_mean, suv_max, lesion_type
+FROM lesions WHERE recipe_id = ? AND series_key IN (SELECT unnest(?))
+ORDER BY series_key, lesion_id
+"""
+
+
+@dataclass(frozen=True)
+class LesionFacts:
+    """What the tally says of a lesion, as far as matching needs it."""
+
+    lesion_id: int
+    """Its value in the mask."""
+    level: str | None
+    """Its primary level; `none` outside all, None without levels."""
+    centroid_mm: tuple[float, float, float]
+    """x, y, z, LPS."""
+    volume_mm3: float | None
+    """Volume, mm3; None in 2-D."""
+    area_mm2: float | None
+    """Area, mm2; of the whole lesion in 2-D."""
+    long_axis_mm: float | None
+    """Long axis, mm."""
+    hu_mean: float | None = None
+    """Mean HU; None off CT."""
+    suv_max: float | None = None
+    """SUVmax, g/mL."""
+    lesion_type: str | None = None
+    """lytic, blastic, mixed, indeterminate."""
+
+
+@dataclass(frozen=True)
+class TimePoint:
+    """One scan of a patient, by its addresses in the store."""
+
+    study_key: str
+    """Its study."""
+    series_key: str
+    """The series."""
+    attempt: str
+    """Which attempt made the row that counts."""
+    volume_uri: str
+    """Where its voxels are."""
+    labels_uri: str | None
+    """Where its masks are; None where there is neither lesion nor level."""
+    frame_of_reference_key: str | None = None
+    """Equal where two scans share a patient space."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two scans that follow each other; small, and can be sent to a worker."""
+
+    recipe_id: str
+    """Recipe of both."""
+    patient_key: str
+    """The patient."""
+    modality: str | None
+    """Of both."""
+    first: TimePoint
+    """The earlier scan."""
+    second: TimePoint
+    """The later scan."""
+
+    @property
+    def pair_id(self) -> str:
+        """Hash of the version of the matching, the recipe and the two rows that it joins."""
+        parts = [str(MATCHING), self.recipe_id]
+        parts += [text for point in (self.first, self.second) for text in (point.series_key, point.attempt)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
+
+
+def read_pairs(connection: duckdb.DuckDBPyConnection) -> list[Pair]:
+    """Every two scans that follow each other, from the views `scans` and `series`."""
+    rows = _records(connection.execute(TIMELINE))
+    return [pair for _, group in groupby(rows, key=_patient) for pair in pairs_of(list(group))]
+
+
+def pairs_of(rows: Sequence[dict[str, Any]]) -> list[Pair]:
+    """The pairs of one patient, recipe and modality, whose rows of `TIMELINE` are given in order of time."""
+    return [Pair(a["recipe_id"], a["patient_key"], a["modality"], _point(a), _point(b)) for a, b in pairwise(rows)]
+
+
+def read_facts(connection: duckdb.DuckDBPyConnection, pairs: Iterable[Pair]) -> dict[str, tuple[LesionFacts, ...]]:
+    """The lesions of the scans of some pairs of one recipe, by series."""
+    pairs = list(pairs)
+    keys = sorted({point.series_key for pair in pairs for point in (pair.first, pair.second)})
+    if not keys:
+        return {}
+    rows = _records(connection.execute(FACTS, [pairs[0].recipe_id, keys]))
+    found: dict[str, tuple[LesionFacts, ...]] = dict.fromkeys(keys, ())
+    for series_key, group in groupby(rows, key=lambda row: row["series_key"]):
+        found[series_key] = tuple(_facts(row) for row in group)
+    return found
+
+
+def _records(result: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    names = [column[0] for column in result.description or []]
+    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+def _patient(row: dict[str, Any]) -> tuple[str, str, str]:
+    return row["recipe_id"], row["patient_key"], row["modality"] or ""
+
+
+def _point(row: dict[str, Any]) -> TimePoint:
+    names = ("study_key", "series_key", "attempt", "volume_uri", "labels_uri", "frame_of_reference_key")
+    return TimePoint(**{name: row[name] for name in names})
+
+
+def _facts(row: dict[str, Any]) -> LesionFacts:
+    x, y, z = row["centroid_mm"]
+    plain = {name: value for name, value in row.items() if name not in ("series_key", "centroid_mm")}
+    return LesionFacts(**plain, centroid_mm=(x, y, z))
