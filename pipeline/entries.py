@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
+from pipeline.dicom import nm
 from pipeline.dicom.headers import Header
 from pipeline.dicom.parts import Part, Slice, split
+from pipeline.dicom.refusals import refusal
 from pipeline.dicom.series_columns import series_columns
 from pipeline.identity import Identity
 from pipeline.manifest import ManifestRow
 from pipeline.nifti import bids_entities, bids_modality
-from pipeline.series import MaskUris, SeriesEntry, SeriesFile, version_of
+from pipeline.series import MaskUris, SeriesEntry, SeriesFile, ingest_id, version_of
 from pipeline.sources.files import SourceFile
+from schemas.config import CohortConfig
 from schemas.reasons import Reason
+
+_NO_ROW = ManifestRow(0, "", "")
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,7 @@ class Found:
     file: SourceFile
     record: str
     """Its header, as JSON."""
-    row: ManifestRow | None
+    row: ManifestRow = _NO_ROW
     """What the manifest says of it."""
 
 
@@ -48,137 +54,150 @@ class Described:
 
     entry: SeriesEntry
     person: Person
-    clinical: Mapping[str, Any]
+    clinical: Mapping[str, Any] = field(default_factory=dict)
     """What the manifest says in columns of the cohort's `clinical`."""
 
 
-def dicom_entries(found: Sequence[Found], *, identity: Identity, ingest: str) -> Iterator[Described]:
-    """The volumes of the DICOM files of a source."""
-    series: dict[tuple[Any, ...], list[tuple[Found, Header]]] = defaultdict(list)
-    for each in found:
-        header = Header.from_json(each.record)
-        common = header.common
-        key = (common.get("patient_id"), common.get("study_uid"), common["series_uid"], _row_number(each.row))
-        series[key].append((each, header))
-    for key in sorted(series, key=str):
-        yield from _series(series[key], identity=identity, ingest=ingest)
+@dataclass(frozen=True)
+class Describer:
+    """Makes entries; holds what all of them need."""
 
+    identity: Identity
+    ingest: str
+    """The `ingest_id`."""
+    max_voxels: int
 
-def _series(members: list[tuple[Found, Header]], *, identity: Identity, ingest: str) -> Iterator[Described]:
-    members.sort(key=lambda m: (m[1].uid, m[0].file.uri))
-    row = members[0][0].row or ManifestRow(0, "", "")
-    common = _usual([header.common for _, header in members])
-    site = row.site or (identity.site_pseudonym(common["institution"]) if common.get("institution") else None)
-    study, series_uid = str(common.get("study_uid") or common["series_uid"]), str(common["series_uid"])
-    person = _person(
-        identity,
-        patient_id=row.patient_id or common.get("patient_id"),
-        scope=row.site or common.get("issuer") or _folded(common.get("institution")),
-        study=study,
-        series=series_uid,
-    )
-    slices = [
-        Slice(number, header.uid, frame, (header.common["rows"], header.common["columns"]))
-        for number, (_, header) in enumerate(members)
-        for frame in header.frames
-    ]
-    modality = row.modality or common.get("modality")
-    for number, part in enumerate(split(slices)):
-        files = _files(part, members)
-        headers = [members[i][1] for i in sorted({s.file for s in part.slices})]
-        entry = SeriesEntry(
-            series_key=identity.series_key(person.study_key, series_uid, modality, number),
-            study_key=person.study_key,
-            patient_key=person.patient_key,
-            series_uid_key=identity.uid_key(series_uid),
-            version=version_of(_objects(part, members), ingest),
-            ingest_id=ingest,
+    @classmethod
+    def of(cls, config: CohortConfig, identity: Identity) -> Describer:
+        """The describer of a cohort."""
+        return cls(identity, ingest_id(config.ingest), config.limits.max_voxels)
+
+    def dicom(self, found: Sequence[Found]) -> Iterator[Described]:
+        """The volumes of DICOM files."""
+        series: dict[tuple[Any, ...], list[tuple[Found, Header]]] = defaultdict(list)
+        for each in found:
+            header = Header.from_json(each.record)
+            common = header.common
+            key = (common.get("patient_id"), common.get("study_uid"), common["series_uid"], _said(each.row))
+            series[key].append((each, header))
+        for members in series.values():
+            yield from self._series(sorted(members, key=lambda m: (m[1].uid, m[0].file.uri)))
+
+    def nifti(self, found: Sequence[Found]) -> Iterator[Described]:
+        """The volumes of NIfTI files; patient and session come from the manifest, else from BIDS names."""
+        for each in found:
+            header = json.loads(each.record)
+            name, row = each.file.name, each.row
+            subject, session = bids_entities(name)
+            day = row.study_date.isoformat() if row.study_date else session
+            person = self._person(row.patient_id or subject, row.site, study=day or subject or name, series=name)
+            if row.patient_id and not day:  # undated scans of one patient are not taken for one study
+                person = self._person(row.patient_id, row.site, study=name, series=name)
+            modality = row.modality or bids_modality(name)
+            entry = SeriesEntry(
+                **self._keys(person, modality, part=0),
+                version=version_of({f"{name} {header.get('checksum', '')}": each.file.size}, self.ingest),
+                kind="nifti",
+                files=(SeriesFile(each.file.uri, each.file.size),),
+                study_date_shifted=self._shifted(row.study_date, person),
+                site=row.site,
+                n_voxels=math.prod(max(int(n), 0) for n in header["shape"]),
+                source_bytes=each.file.size,
+                columns=_nifti_columns(header),
+                masks=row.masks,
+            )
+            yield Described(entry, person, row.clinical)
+
+    def broken(self, found: Sequence[Found], problem: tuple[Reason, str]) -> Iterator[Described]:
+        """A row for each file that should be a scan and is not: each the only series of its own patient."""
+        for each in found:
+            name, row = each.file.name, each.row
+            person = self._person(row.patient_id, row.site, study=name, series=name)
+            entry = SeriesEntry(
+                **self._keys(person, row.modality, part=0),
+                version=version_of({name: each.file.size}, self.ingest),
+                kind="dicom",
+                files=(SeriesFile(each.file.uri, each.file.size),),
+                study_date_shifted=self._shifted(row.study_date, person),
+                site=row.site,
+                source_bytes=each.file.size,
+                masks=MaskUris(),
+                problem=problem,
+            )
+            yield Described(entry, person, row.clinical)
+
+    def _series(self, members: list[tuple[Found, Header]]) -> Iterator[Described]:
+        row = members[0][0].row
+        common = _usual([header.common for _, header in members])
+        person = self._person(
+            row.patient_id or common.get("patient_id"),
+            row.site or common.get("issuer") or _folded(common.get("institution")),
+            study=str(common.get("study_uid") or common["series_uid"]),
+            series=str(common["series_uid"]),
+        )
+        slices = [
+            Slice(number, header.uid, frame, (header.common["rows"], header.common["columns"]))
+            for number, (_, header) in enumerate(members)
+            for frame in header.frames
+        ]
+        for number, part in enumerate(split(slices, planar=nm.is_planar(common))):
+            yield Described(self._part(number, part, members, common, person), person, row.clinical)
+
+    def _part(
+        self,
+        number: int,
+        part: Part,
+        members: list[tuple[Found, Header]],
+        common: Mapping[str, Any],
+        person: Person,
+    ) -> SeriesEntry:
+        row = members[0][0].row
+        institution = common.get("institution")
+        frames = _frames(part)
+        files = tuple(_file(*members[index], frames[index]) for index in frames)
+        headers = [members[index][1] for index in frames]
+        n_voxels = sum(_voxels(members[index][1], numbers) for index, numbers in frames.items())
+        return SeriesEntry(
+            **self._keys(person, row.modality or common.get("modality"), part=number),
+            version=version_of(_objects(frames, members), self.ingest),
             kind="dicom",
             files=files,
-            modality=modality,
-            part=number,
             part_reason=part.reason,
-            study_date_shifted=_shifted(row.study_date or _date(common.get("study_date")), identity, person),
-            site=site,
-            n_voxels=sum(s.shape[0] * s.shape[1] for s in part.slices),
-            source_bytes=sum(f.size for f in files),
-            columns=series_columns(common, headers, part.slices, identity=identity),
+            study_date_shifted=self._shifted(row.study_date or _date(common.get("study_date")), person),
+            site=row.site or (self.identity.site_pseudonym(institution) if institution else None),
+            n_voxels=n_voxels,
+            source_bytes=sum(file.size for file in files),
+            columns=series_columns(common, headers, part.slices, identity=self.identity),
             masks=row.masks,
+            problem=refusal(common, part, n_voxels, max_voxels=self.max_voxels),
         )
-        yield Described(entry, person, row.clinical)
+
+    def _person(self, patient_id: str | None, scope: str | None, *, study: str, series: str) -> Person:
+        identity = self.identity
+        patient = identity.patient_key(scope, patient_id) if patient_id else identity.stranger_key(study)
+        return Person(patient, identity.study_key(patient, study), patient_id, study, series)
+
+    def _keys(self, person: Person, modality: str | None, *, part: int) -> dict[str, Any]:
+        return {
+            "series_key": self.identity.series_key(person.study_key, person.series, modality, part),
+            "study_key": person.study_key,
+            "patient_key": person.patient_key,
+            "series_uid_key": self.identity.uid_key(person.series),
+            "ingest_id": self.ingest,
+            "modality": modality,
+            "part": part,
+        }
+
+    def _shifted(self, day: date | None, person: Person) -> date | None:
+        try:
+            return day + timedelta(days=self.identity.shift_days(person.patient_key)) if day else None
+        except OverflowError:
+            return None
 
 
-def nifti_entries(found: Sequence[Found], *, identity: Identity, ingest: str) -> Iterator[Described]:
-    """The volumes of the NIfTI files of a source; patient and session come from the manifest, else from BIDS names."""
-    for each in found:
-        header = json.loads(each.record)
-        row = each.row or ManifestRow(0, "", "")
-        subject, session = bids_entities(each.file.name)
-        day = row.study_date.isoformat() if row.study_date else session
-        patient_id = row.patient_id or subject
-        person = _person(
-            identity,
-            patient_id=patient_id,
-            scope=row.site,
-            study=day or (subject if subject and not row.patient_id else None) or each.file.name,
-            series=each.file.name,
-        )
-        modality = row.modality or bids_modality(each.file.name)
-        content = f"{each.file.name} {header.get('checksum', '')}"
-        entry = SeriesEntry(
-            series_key=identity.series_key(person.study_key, person.series, modality, 0),
-            study_key=person.study_key,
-            patient_key=person.patient_key,
-            series_uid_key=identity.uid_key(person.series),
-            version=version_of({content: each.file.size}, ingest),
-            ingest_id=ingest,
-            kind="nifti",
-            files=(SeriesFile(each.file.uri, each.file.size),),
-            modality=modality,
-            study_date_shifted=_shifted(row.study_date, identity, person),
-            site=row.site,
-            n_voxels=_product(header["shape"]),
-            source_bytes=each.file.size,
-            columns=_nifti_columns(header),
-            masks=row.masks,
-        )
-        yield Described(entry, person, row.clinical)
-
-
-def broken_entries(
-    found: Sequence[Found], *, identity: Identity, ingest: str, problem: tuple[Reason, str]
-) -> Iterator[Described]:
-    """A row for each file that should be a scan and cannot be read: each the only series of its own patient."""
-    for each in found:
-        row = each.row or ManifestRow(0, "", "")
-        name = each.file.name
-        person = _person(identity, patient_id=row.patient_id, scope=row.site, study=name, series=name)
-        entry = SeriesEntry(
-            series_key=identity.series_key(person.study_key, name, row.modality, 0),
-            study_key=person.study_key,
-            patient_key=person.patient_key,
-            series_uid_key=identity.uid_key(name),
-            version=version_of({name: each.file.size}, ingest),
-            ingest_id=ingest,
-            kind="dicom",
-            files=(SeriesFile(each.file.uri, each.file.size),),
-            modality=row.modality,
-            study_date_shifted=_shifted(row.study_date, identity, person),
-            site=row.site,
-            source_bytes=each.file.size,
-            masks=MaskUris(),
-            problem=problem,
-        )
-        yield Described(entry, person, row.clinical)
-
-
-def _person(identity: Identity, *, patient_id: str | None, scope: str | None, study: str, series: str) -> Person:
-    patient = identity.patient_key(scope, patient_id) if patient_id else identity.stranger_key(study)
-    return Person(patient, identity.study_key(patient, study), patient_id, study, series)
-
-
-def _row_number(row: ManifestRow | None) -> int:
-    return row.number if row else 0
+def _said(row: ManifestRow) -> tuple[Any, ...]:
+    """What a row says: files of one series that rows say the same of belong together."""
+    return row.patient_id, row.study_date, row.site, row.modality, row.masks, tuple(map(str, row.clinical.values()))
 
 
 def _usual(commons: list[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -188,31 +207,34 @@ def _usual(commons: list[Mapping[str, Any]]) -> Mapping[str, Any]:
     return min((c for c in commons if counts[id(c)] == most), key=lambda c: json.dumps(c, sort_keys=True))
 
 
-def _objects(part: Part, members: list[tuple[Found, Header]]) -> dict[str, int]:
-    """Objects of a part and their sizes; the frames where it has only some of an object's."""
-    objects: dict[str, int] = {}
-    for number, frames in _frames(part).items():
-        found, header = members[number]
-        some = "" if len(frames) == len(header.frames) else f" {sorted(frames)}"
-        name = f"{header.uid}{some}"
-        objects[name] = objects.get(name, 0) + found.file.size
-    return objects
-
-
-def _files(part: Part, members: list[tuple[Found, Header]]) -> tuple[SeriesFile, ...]:
-    files = []
-    for number, frames in _frames(part).items():
-        found, header = members[number]
-        all_of_it = len(frames) == len(header.frames)
-        files.append(SeriesFile(found.file.uri, found.file.size, None if all_of_it else tuple(sorted(frames))))
-    return tuple(files)
-
-
 def _frames(part: Part) -> dict[int, list[int]]:
+    """Frames of each file, in the order of the slices."""
     frames: dict[int, list[int]] = defaultdict(list)
     for each in part.slices:
         frames[each.file].append(each.frame.number or 0)
     return frames
+
+
+def _file(found: Found, header: Header, numbers: list[int]) -> SeriesFile:
+    everything = len(numbers) == len(header.frames)
+    return SeriesFile(found.file.uri, found.file.size, None if everything else tuple(sorted(numbers)))
+
+
+def _voxels(header: Header, numbers: list[int]) -> int:
+    """Voxels of some frames; a file whose frames say nothing of themselves counts with all it claims to have."""
+    common = header.common
+    claimed = int(common.get("n_frames", 1)) if len(header.frames) == 1 else len(numbers)
+    return int(common["rows"]) * int(common["columns"]) * max(claimed, 1)
+
+
+def _objects(frames: Mapping[int, list[int]], members: list[tuple[Found, Header]]) -> dict[str, int]:
+    """Objects of a part and their sizes; with the frames where it has only some of an object's."""
+    objects: dict[str, int] = defaultdict(int)
+    for index, numbers in frames.items():
+        found, header = members[index]
+        some = "" if len(numbers) == len(header.frames) else f" {sorted(numbers)}"
+        objects[header.uid + some] += found.file.size
+    return objects
 
 
 def _folded(institution: str | None) -> str | None:
@@ -224,20 +246,6 @@ def _date(text: str | None) -> date | None:
         return datetime.strptime(text or "", "%Y%m%d").date()
     except ValueError:
         return None
-
-
-def _shifted(day: date | None, identity: Identity, person: Person) -> date | None:
-    try:
-        return day + timedelta(days=identity.shift_days(person.patient_key)) if day else None
-    except OverflowError:
-        return None
-
-
-def _product(shape: Sequence[int]) -> int:
-    count = 1
-    for n in shape:
-        count *= max(int(n), 0)
-    return count
 
 
 def _nifti_columns(header: dict[str, Any]) -> dict[str, Any]:

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pipeline.entries import Described, Found, broken_entries, dicom_entries, nifti_entries
+from pipeline.dicom.headers import Record
+from pipeline.entries import Described, Describer, Found
 from pipeline.errors import SourceError
 from pipeline.identity import Identity
-from pipeline.inspection import Record, inspect_all
+from pipeline.inspection import inspect_all
 from pipeline.manifest import ManifestRow
 from pipeline.select import select
-from pipeline.series import SeriesEntry, ingest_id
+from pipeline.series import SeriesEntry
 from pipeline.sources.files import SourceFile
 from pipeline.sources.listing import Listing, list_source
 from schemas.catalog import INDEX
@@ -77,7 +78,7 @@ def index_source(
             f"none of the {len(records)} files of the source is a DICOM image or a NIfTI: "
             "give the folder, prefix or manifest of the scans as `source`"
         )
-    described = _describe(listing, records, identity=identity, ingest=ingest_id(config.ingest))
+    described = _describe(listing, records, Describer.of(config, identity))
     series = select([d.entry for d in described], config.select)
     return SourceIndex(
         series=tuple(sorted(series, key=lambda entry: entry.series_key)),
@@ -108,20 +109,25 @@ def _known(previous: pa.Table | None) -> dict[tuple[str, int, str], Record]:
     return {(uri, size, stamp): (kind, header) for uri, size, stamp, kind, header in zip(*columns, strict=True)}
 
 
-def _describe(listing: Listing, records: Sequence[Record], *, identity: Identity, ingest: str) -> list[Described]:
+def _describe(listing: Listing, records: Sequence[Record], describer: Describer) -> list[Described]:
     by_kind: dict[str, list[Found]] = {"dicom": [], "nifti": [], "unreadable": []}
     for file, (kind, record) in zip(listing.files, records, strict=True):
         if kind in by_kind:
-            by_kind[kind].append(Found(file, record, listing.rows.get(file.uri)))
+            by_kind[kind].append(_found(file, record, listing))
     described = [
-        *dicom_entries(by_kind["dicom"], identity=identity, ingest=ingest),
-        *nifti_entries(by_kind["nifti"], identity=identity, ingest=ingest),
-        *broken_entries(by_kind["unreadable"], identity=identity, ingest=ingest, problem=UNREADABLE),
+        *describer.dicom(by_kind["dicom"]),
+        *describer.nifti(by_kind["nifti"]),
+        *describer.broken(by_kind["unreadable"], UNREADABLE),
     ]
     for row in listing.missing:
         problem = (MISSING[0], MISSING[1].format(number=row.number))
-        described += broken_entries([_absent(row)], identity=identity, ingest=ingest, problem=problem)
+        described += describer.broken([_absent(row)], problem)
     return described
+
+
+def _found(file: SourceFile, record: str, listing: Listing) -> Found:
+    row = listing.rows.get(file.uri)
+    return Found(file, record, row) if row else Found(file, record)
 
 
 def _absent(row: ManifestRow) -> Found:

@@ -6,11 +6,14 @@ import traceback
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+
 from pipeline.dicom.quiet import quiet
 from pipeline.dicom.reader import SourceVolume, read_dicom
 from pipeline.errors import ScanError, ServiceError
+from pipeline.grid import Grid, Volume
 from pipeline.meter import Meter, metered
-from pipeline.nifti import read_nifti
+from pipeline.sandbox import run_sandboxed
 from pipeline.series import SeriesEntry
 from pipeline.sources.opening import read_file
 from pipeline.store import Store
@@ -74,9 +77,14 @@ def _outcome(entry: SeriesEntry, *, store: Store, shard: str, attempt: str, conf
 def _read(entry: SeriesEntry, config: CohortConfig) -> SourceVolume:
     if entry.kind == "dicom":
         return read_dicom(entry, config)
-    file = entry.files[0]
+    file, limits = entry.files[0], config.limits
     data = read_file(file.uri, storage_options=config.storage_options)
-    volume = read_nifti(data, name=file.uri, max_voxels=config.limits.max_voxels)
+    arguments = {"name": ".nii.gz" if file.uri.lower().endswith(".gz") else ".nii", "max_voxels": limits.max_voxels}
+    head, voxels = run_sandboxed(
+        "nifti", arguments, data, seconds=limits.decode_seconds, memory_mb=limits.decode_memory_mb
+    )
+    grid = Grid(**{name: tuple(value) for name, value in head["grid"].items()})
+    volume = Volume(np.frombuffer(voxels, np.dtype(head["dtype"])).reshape(grid.shape), grid)
     unit = {"CT": "HU", "MR": "arbitrary"}.get(entry.modality or "")
     return SourceVolume(volume, {"n_instances": 1, "n_duplicates": 0, "intensity_unit": unit})
 

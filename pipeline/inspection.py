@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from io import BytesIO
-from pathlib import Path
-from typing import Any
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any, BinaryIO
 
-from pipeline.dicom.headers import looks_like_dicom, read_header
+from pipeline.dicom.headers import Record, looks_like_dicom, read_header
 from pipeline.errors import ScanError
 from pipeline.nifti import header_record, is_nifti
+from pipeline.sandbox import run_sandboxed
 from pipeline.sources.files import SourceFile
-from pipeline.sources.opening import read_file
+from pipeline.sources.opening import open_file
 
-Record = tuple[str, str]
-"""Kind (dicom, nifti, not_image, not_dicom, unreadable) and header as JSON."""
+UNREADABLE: Record = ("unreadable", "{}")
 
-_START_BYTES = 65536
+BATCH = 64
+"""Files that a helper process inspects at a time."""
+
+FEW = 256
+"""So many files are inspected before a helper has started."""
+
+_BATCH_SECONDS = 300.0
+_FILE_SECONDS = 60.0
+_MEMORY_MB = 4096
+_START_BYTES = 32768
 
 
 def inspect_all(
@@ -26,44 +35,85 @@ def inspect_all(
     storage_options: dict[str, Any],
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Record]:
-    """The kind and the header record of every file, in order."""
-    records = []
-    for number, file in enumerate(files, 1):
-        records.append(inspect(file, storage_options=storage_options))
-        if progress is not None:
-            progress(number, len(files))
-    return records
+    """The kind and the header record of every file, in order; many files are shared among helper processes.
+
+    Kinds are dicom, nifti, not_image, not_dicom and unreadable.
+
+    Raises:
+        ServiceError: the service that holds the files does not answer.
+    """
+    if len(files) <= FEW:
+        return list(_counted((inspect(f, storage_options=storage_options) for f in files), len(files), progress))
+    records: dict[int, list[Record]] = {}
+    done = 0
+    with ThreadPoolExecutor(_helpers()) as pool:
+        batches = {
+            pool.submit(_inspect_batch, files[start : start + BATCH], storage_options): start
+            for start in range(0, len(files), BATCH)
+        }
+        try:
+            for batch in as_completed(batches):
+                records[batches[batch]] = batch.result()
+                done += len(records[batches[batch]])
+                if progress is not None:
+                    progress(done, len(files))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [record for start in sorted(records) for record in records[start]]
 
 
 def inspect(file: SourceFile, *, storage_options: dict[str, Any]) -> Record:
     """The kind and the header record of one file."""
     try:
-        start = _start(file, storage_options)
-        if is_nifti(file.name):
-            return "nifti", json.dumps(header_record(start, _end(file, storage_options), file.name))
-        if looks_like_dicom(start):
-            with _stream(file, storage_options) as stream:
-                return read_header(stream)
-        return ("unreadable" if file.name.lower().endswith((".dcm", ".dicom")) else "not_dicom"), "{}"
+        with open_file(file, storage_options=storage_options) as stream:
+            return _inspect(file, stream)
     except ScanError:
-        return "unreadable", "{}"
+        return UNREADABLE
 
 
-def _start(file: SourceFile, storage_options: dict[str, Any]) -> bytes:
-    with _stream(file, storage_options) as stream:
-        return stream.read(_START_BYTES)
+def inspect_task(arguments: dict[str, Any], _: bytes) -> tuple[dict[str, Any], bytes]:
+    """Inspect a batch of files inside a helper process."""
+    files = [SourceFile(*fields) for fields in arguments["files"]]
+    return {"records": [inspect(file, storage_options=arguments["storage_options"]) for file in files]}, b""
 
 
-def _end(file: SourceFile, storage_options: dict[str, Any]) -> bytes:
-    with _stream(file, storage_options) as stream:
+def _inspect(file: SourceFile, stream: BinaryIO) -> Record:
+    start = stream.read(_START_BYTES)
+    if is_nifti(file.name):
         stream.seek(max(0, file.size - 8))
-        return stream.read(8)
+        return "nifti", json.dumps(header_record(start, stream.read(8), file.name))
+    if looks_like_dicom(start):
+        return read_header(stream, start=start, size=file.size)
+    return UNREADABLE if file.name.lower().endswith((".dcm", ".dicom")) else ("not_dicom", "{}")
 
 
-def _stream(file: SourceFile, storage_options: dict[str, Any]) -> Any:
-    if "://" not in file.uri:
-        try:
-            return Path(file.uri).open("rb")
-        except OSError:
-            pass
-    return BytesIO(read_file(file.uri, storage_options=storage_options))
+def _inspect_batch(files: Sequence[SourceFile], storage_options: dict[str, Any]) -> list[Record]:
+    try:
+        return _sandboxed(files, storage_options, _BATCH_SECONDS)
+    except ScanError:  # one of them ended the helper, or took too long: which?
+        return [record for file in files for record in _alone(file, storage_options)]
+
+
+def _alone(file: SourceFile, storage_options: dict[str, Any]) -> list[Record]:
+    try:
+        return _sandboxed([file], storage_options, _FILE_SECONDS)
+    except ScanError:
+        return [UNREADABLE]
+
+
+def _sandboxed(files: Sequence[SourceFile], storage_options: dict[str, Any], seconds: float) -> list[Record]:
+    arguments = {"files": [(f.uri, f.name, f.size, f.stamp) for f in files], "storage_options": storage_options}
+    head, _ = run_sandboxed("headers", arguments, seconds=seconds, memory_mb=_MEMORY_MB)
+    return [(kind, record) for kind, record in head["records"]]
+
+
+def _helpers() -> int:
+    return max(1, min(len(os.sched_getaffinity(0)), 16))
+
+
+def _counted(records: Iterator[Record], total: int, progress: Callable[[int, int], None] | None) -> Iterator[Record]:
+    for number, record in enumerate(records, 1):
+        yield record
+        if progress is not None:
+            progress(number, total)

@@ -6,11 +6,12 @@ import math
 import re
 import tempfile
 import zlib
+from dataclasses import asdict
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-import SimpleITK as sitk  # noqa: N813 - its usual name
+import SimpleITK as sitk
 from nibabel.affines import apply_affine, voxel_sizes
 
 from pipeline.dicom.values import smallest
@@ -90,6 +91,13 @@ def read_nifti(data: bytes, *, name: str, max_voxels: int) -> Volume:
     if not np.any(np.isfinite(voxels)):
         raise ScanError(Reason.NO_VALUES, "no voxel has a finite value")
     return Volume(smallest(voxels), _grid(image))
+
+
+def nifti_task(arguments: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
+    """Read a file inside a helper process: its voxels [z, y, x] and its grid."""
+    volume = read_nifti(payload, name=arguments["name"], max_voxels=arguments["max_voxels"])
+    voxels = volume.voxels.astype(volume.voxels.dtype.newbyteorder("<"), copy=False)
+    return {"dtype": voxels.dtype.str, "grid": asdict(volume.grid)}, voxels.tobytes()
 
 
 def _parse(start: bytes) -> nib.Nifti1Header:

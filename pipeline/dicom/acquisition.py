@@ -46,11 +46,12 @@ _CODES = {
     "RadionuclideCodeSequence": "RadionuclideCodeMeaning",
     "ViewCodeSequence": "ViewCodeMeaning",
 }
-_WANTED: dict[int, str] = {
-    tag: keyword
-    for keyword in [*(a.keyword for a in ATTRIBUTES), *FREE_TEXT, *OTHER_KEYWORDS, *_CODES]
-    if (tag := tag_for_keyword(keyword)) is not None
-}
+_ASKED = (*(a.keyword for a in ATTRIBUTES), *FREE_TEXT, *OTHER_KEYWORDS, *_CODES)
+_WANTED: dict[int, str] = {tag: keyword for keyword in _ASKED if (tag := tag_for_keyword(keyword)) is not None}
+
+KEYWORDS: tuple[str, ...] = (*_ASKED, *_NESTED, "EnergyWindowInformationSequence")
+"""All that is looked for at the top of a header."""
+
 _AGE = re.compile(r"^\s*(\d{1,3})\s*([DWMY])\s*$")
 _YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from pydicom import Dataset
 
 from pipeline.dicom.acquisition import real, reals, text
+from pipeline.grid import Floats
 
 TRAITS: dict[str, str] = {
     "image_type": "ImageType",
@@ -23,21 +26,22 @@ TRAITS: dict[str, str] = {
     "flip_angle": "FlipAngle",
     "kernel": "ConvolutionKernel",
     "kvp": "KVP",
+    "energy_window": "",
+    "detector": "",
+    "time_slot": "",
+    "view": "",
     "acquisition_time": "AcquisitionTime",
 }
-"""What may tell the volumes of a series apart, by name, in the order in which it is tried."""
+"""What may tell the volumes of a series apart, by name, in the order in which it is tried, and its classic keyword."""
 
-_NUMBERS = {
-    "echo_time",
-    "b_value",
-    "temporal_position",
-    "acquisition_number",
-    "trigger_time",
-    "inversion_time",
-    "flip_angle",
-    "kvp",
-    "acquisition_time",
-}
+TEXTS = {"image_type", "stack", "gradient", "kernel", "view"}
+"""Traits that are text; the others are numbers."""
+
+_PLACE = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+
+CLASSIC_KEYWORDS: tuple[str, ...] = (*_PLACE, *(keyword for keyword in TRAITS.values() if keyword))
+"""What a classic image says of its one frame."""
+
 _FUNCTIONAL: dict[str, tuple[str, str]] = {
     "stack": ("FrameContentSequence", "StackID"),
     "echo_time": ("MREchoSequence", "EffectiveEchoTime"),
@@ -47,7 +51,7 @@ _FUNCTIONAL: dict[str, tuple[str, str]] = {
     "trigger_time": ("CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime"),
     "inversion_time": ("MRModifierSequence", "InversionTimes"),
 }
-_PLANE = ("PlanePosition", "PlaneOrientation", "PixelMeasures")
+_PLANE = ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")
 _FRAME_TYPES = ("MRImageFrameTypeSequence", "CTImageFrameTypeSequence", "PETFrameTypeSequence")
 
 Triple = tuple[float, float, float]
@@ -79,14 +83,41 @@ class Frame:
         return cls(number, _tuple(position), _tuple(orientation), _tuple(spacing), traits)  # type: ignore[arg-type]
 
 
+def positions_of(frames: Sequence[Frame]) -> Floats:
+    """(n, 3) ImagePositionPatient of frames; NaN where there is none."""
+    nowhere = (math.nan,) * 3
+    return np.array([frame.position or nowhere for frame in frames], dtype=np.float64).reshape(-1, 3)
+
+
+def has_functional_groups(dataset: Dataset) -> bool:
+    """Whether an object says of each frame where it lies (PS3.3 C.7.6.16)."""
+    return bool(dataset.get("PerFrameFunctionalGroupsSequence"))
+
+
 def frames_of(dataset: Dataset) -> list[Frame]:
-    """The frames of an image."""
-    per_frame = dataset.get("PerFrameFunctionalGroupsSequence")
-    if not per_frame:
-        traits = {name: _trait(name, dataset.get(keyword)) for name, keyword in TRAITS.items()}
-        return [_frame(None, dataset, dataset, dataset, traits)]
+    """The frames of an image by its functional groups, or the one of a classic image."""
+    if not has_functional_groups(dataset):
+        return [classic_frame({keyword: dataset.get(keyword) for keyword in CLASSIC_KEYWORDS})]
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-    return [_functional_frame(number, groups, shared) for number, groups in enumerate(per_frame)]
+    groups = dataset.PerFrameFunctionalGroupsSequence
+    return [_functional_frame(number, group, shared) for number, group in enumerate(groups)]
+
+
+def classic_frame(values: Mapping[str, Any]) -> Frame:
+    """The frame of a classic image from its values by keyword."""
+    traits = {name: values.get(keyword) for name, keyword in TRAITS.items() if keyword}
+    return frame(None, *(values.get(keyword) for keyword in _PLACE), traits=traits)
+
+
+def frame(number: int | None, position: Any, orientation: Any, spacing: Any, *, traits: Mapping[str, Any]) -> Frame:
+    """A frame from values as a header has them; what is no number or of another count is missing."""
+    return Frame(
+        number,
+        _numbers(position, 3),  # type: ignore[arg-type]
+        _numbers(orientation, 6),
+        _numbers(spacing, 2),  # type: ignore[arg-type]
+        {name: value for name, raw in traits.items() if (value := _trait(name, raw)) is not None},
+    )
 
 
 def _functional_frame(number: int, groups: Dataset, shared: Dataset) -> Frame:
@@ -96,31 +127,17 @@ def _functional_frame(number: int, groups: Dataset, shared: Dataset) -> Frame:
                 return level[sequence].value[0]
         return Dataset()
 
-    traits = {name: _trait(name, group(sequence).get(keyword)) for name, (sequence, keyword) in _FUNCTIONAL.items()}
+    traits = {name: group(sequence).get(keyword) for name, (sequence, keyword) in _FUNCTIONAL.items()}
     gradient = group("MRDiffusionSequence").get("DiffusionGradientDirectionSequence") or [Dataset()]
-    traits["gradient"] = _trait("gradient", gradient[0].get("DiffusionGradientOrientation"))
+    traits["gradient"] = gradient[0].get("DiffusionGradientOrientation")
     for sequence in _FRAME_TYPES:
-        traits["image_type"] = traits.get("image_type") or _trait("image_type", group(sequence).get("FrameType"))
-    position, orientation, measures = (group(f"{name}Sequence") for name in _PLANE)
-    return _frame(number, position, orientation, measures, traits)
-
-
-def _frame(
-    number: int | None, position: Dataset, orientation: Dataset, measures: Dataset, traits: dict[str, Any]
-) -> Frame:
-    return Frame(
-        number,
-        _numbers(position.get("ImagePositionPatient"), 3),  # type: ignore[arg-type]
-        _numbers(orientation.get("ImageOrientationPatient"), 6),
-        _numbers(measures.get("PixelSpacing"), 2),  # type: ignore[arg-type]
-        {name: value for name, value in traits.items() if value is not None},
-    )
+        traits["image_type"] = traits.get("image_type") or group(sequence).get("FrameType")
+    place = [group(sequence).get(keyword) for sequence, keyword in zip(_PLANE, _PLACE, strict=True)]
+    return frame(number, *place, traits=traits)
 
 
 def _trait(name: str, value: Any) -> float | str | None:
-    if value is None:
-        return None
-    return real(value) if name in _NUMBERS else text(value)
+    return text(value) if name in TEXTS else real(value)
 
 
 def _numbers(value: Any, count: int) -> tuple[float, ...] | None:

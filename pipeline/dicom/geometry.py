@@ -15,17 +15,18 @@ from pipeline.errors import ScanError
 from pipeline.grid import Floats
 from schemas.reasons import Reason
 
-SAME_PLACE_MM = 0.01
-"""Slices nearer than this lie at one place: a hundredth of the thinnest slice that scanners make."""
-
 Integers = npt.NDArray[np.int64]
+
+SAME_PLACE_MM = 0.01
+"""Slices nearer than this lie at one place: a tenth of the thinnest slice that scanners make."""
+
+MOST_TILT_DEGREES = 45.0
+"""A gantry tilts by 30 degrees at most; what is displaced further is no tilt."""
 
 _STEP_SHARE = 0.05
 _ROUNDING_MM = 0.06  # positions written with one decimal are off by 0.05 mm at most
 _ROUNDING_SHARE = 0.25
 _COSINE = 1e-3
-_TILT_MM_PER_STEP = 0.01
-_PARALLEL = 1e-4
 
 
 @dataclass(frozen=True)
@@ -39,21 +40,26 @@ class Stack:
     max_error_mm: float
     """Largest distance of a slice from its place in an even stack."""
     shift_mm: tuple[float, float]
-    """In-plane displacement per step along row direction (x) and column direction (y): not 0 where tilted."""
+    """Displacement per step within the plane, along x (rows) and y (columns) of the image; 0 unless tilted."""
     missing: tuple[int, ...] = ()
     """Places in the even stack where no slice is; only where gaps were allowed."""
 
     @property
     def is_tilted(self) -> bool:
-        """Whether slices are displaced in their plane, as a tilted gantry leaves them."""
+        """Whether slices are displaced within their planes, as a tilted gantry leaves them."""
         return self.shift_mm != (0.0, 0.0)
 
+    @property
+    def tilt_degrees(self) -> float:
+        """Angle between the way from slice to slice and the normal."""
+        return float(np.degrees(np.arctan2(np.hypot(*self.shift_mm), self.step_mm)))
 
-def axes(orientation: Floats) -> Floats:
-    """Row, column and normal direction as the columns of a 3 x 3 matrix, made exactly orthonormal.
+
+def axes(orientation: npt.ArrayLike) -> Floats:
+    """Directions of rows, of columns, and their normal, as the columns of an orthonormal 3 x 3 matrix.
 
     Args:
-        orientation: six cosines of ImageOrientationPatient: direction of a row, then of a column.
+        orientation: six cosines of ImageOrientationPatient: where a row runs to, then where a column does.
 
     Raises:
         ScanError: no_geometry where they are no directions, geometry_conflict where they are not at right angles.
@@ -65,20 +71,24 @@ def axes(orientation: Floats) -> Floats:
             Reason.NO_GEOMETRY,
             f"ImageOrientationPatient should be two unit vectors, not of lengths {lengths[0]:.3f} and {lengths[1]:.3f}",
         )
-    if abs(float(row @ column)) > _COSINE:
-        angle = np.degrees(np.arccos(np.clip(row @ column, -1, 1)))
+    cosine = float(row @ column)
+    if abs(cosine) > _COSINE:
         raise ScanError(
-            Reason.GEOMETRY_CONFLICT, f"rows and columns of the image should be at 90 degrees, they are at {angle:.2f}"
+            Reason.GEOMETRY_CONFLICT,
+            f"rows and columns of an image should be at 90 degrees, they are at {np.degrees(np.arccos(cosine)):.2f}",
         )
-    return np.stack([row, column, np.cross(row, column)], axis=1)
+    normal = np.cross(row, column)
+    normal /= np.linalg.norm(normal)
+    column = column / lengths[1]
+    return np.stack([np.cross(column, normal), column, normal], axis=1)  # ITK straightens the row too
 
 
-def are_parallel(one: Floats, other: Floats) -> bool:
+def are_parallel(one: npt.ArrayLike, other: npt.ArrayLike) -> bool:
     """Whether two ImageOrientationPatient agree, to the rounding of their text."""
     return bool(np.max(np.abs(np.asarray(one, dtype=float) - np.asarray(other, dtype=float))) < 1e-3)
 
 
-def places(positions: Floats, normal: Floats) -> tuple[Floats, list[list[int]]]:
+def places(positions: npt.ArrayLike, normal: Floats) -> tuple[Floats, list[list[int]]]:
     """Distances along the normal, ascending, and which slices lie at each.
 
     Args:
@@ -86,42 +96,50 @@ def places(positions: Floats, normal: Floats) -> tuple[Floats, list[list[int]]]:
         normal: (3,) unit vector.
     """
     along = np.asarray(positions, dtype=np.float64) @ normal
-    order = np.argsort(along, kind="stable")
     groups: list[list[int]] = []
-    for index in order:
+    for index in np.argsort(along, kind="stable").tolist():
         if groups and along[index] - along[groups[-1][0]] < SAME_PLACE_MM:
-            groups[-1].append(int(index))
+            groups[-1].append(index)
         else:
-            groups.append([int(index)])
-    return np.array([along[group[0]] for group in groups]), groups
+            groups.append([index])
+    return along[[group[0] for group in groups]], groups
 
 
-def stack(positions: Floats, orientation: Floats, *, allow_gaps: bool = False) -> Stack:
-    """Sort slices along their normal and check that they are evenly spaced.
+def stack(positions: npt.ArrayLike, orientation: npt.ArrayLike, *, pixel_mm: float, allow_gaps: bool = False) -> Stack:
+    """Sort slices along their normal, and check that they make up an even stack.
 
     Args:
         positions: (n, 3) ImagePositionPatient, one slice at each place.
-        orientation: six cosines, the same for all.
+        orientation: six cosines, those of all slices.
+        pixel_mm: the smaller pixel spacing: slices displaced by less than half of it are taken as straight.
         allow_gaps: whole steps may be missing; `missing` names them.
 
     Raises:
         ScanError: gap, irregular_spacing, sheared, duplicate_slices, no_geometry, geometry_conflict.
     """
     matrix = axes(orientation)
-    positions = np.asarray(positions, dtype=np.float64)
-    along, groups = places(positions, matrix[:, 2])
-    if len(groups) < len(positions):
+    points = np.asarray(positions, dtype=np.float64)
+    along, groups = places(points, matrix[:, 2])
+    if len(groups) < len(points):
         raise ScanError(
-            Reason.DUPLICATE_SLICES, f"{len(positions) - len(groups)} of {len(positions)} slices lie where another lies"
+            Reason.DUPLICATE_SLICES, f"{len(points) - len(groups)} of {len(points)} slices lie where another lies"
         )
     order = tuple(group[0] for group in groups)
     if len(order) == 1:
         return Stack(order, 0.0, 0.0, (0.0, 0.0))
-    numbers = _numbers(along, allow_gaps=allow_gaps)
+    numbers = _numbers(along)
+    missing = tuple(sorted(set(range(int(numbers[-1]) + 1)) - set(numbers.tolist())))
     step = float((along[-1] - along[0]) / numbers[-1])
+    if missing and not allow_gaps:
+        raise ScanError(
+            Reason.GAP,
+            f"{len(missing)} of {numbers[-1] + 1} slices are missing: steps are {step:.3f} mm, the largest is "
+            f"{np.diff(along).max():.3f} mm",
+        )
     error = float(np.max(np.abs(along - along[0] - step * numbers)))
-    shift = _shift(positions[list(order)], matrix, numbers, step)
-    missing = tuple(sorted(set(range(numbers[-1] + 1)) - set(numbers.tolist())))
+    shift = _shift(points[list(order)], matrix, numbers, pixel_mm)
+    if shift == (0.0, 0.0):  # as ITK has it: from the first slice to the last, whatever rounding did to the normal
+        step = float(np.linalg.norm(points[order[-1]] - points[order[0]]) / numbers[-1])
     return Stack(order, step, error, shift, missing)
 
 
@@ -130,47 +148,49 @@ def tolerance_mm(step_mm: float) -> float:
     return max(_STEP_SHARE * step_mm, min(_ROUNDING_MM, _ROUNDING_SHARE * step_mm))
 
 
-def _numbers(along: Floats, *, allow_gaps: bool) -> Integers:
-    """The place of each slice in an even stack."""
-    count = len(along)
-    even = np.arange(count)
-    step = (along[-1] - along[0]) / (count - 1)
-    if np.max(np.abs(along - along[0] - step * even)) <= tolerance_mm(step):
+def _numbers(along: Floats) -> Integers:
+    """The place of each slice in an even stack.
+
+    Raises:
+        ScanError: irregular_spacing.
+    """
+    even = np.arange(len(along))
+    if _fits(along, even):
         return even
     steps = np.diff(along)
     base = float(np.median(steps[steps <= 1.5 * steps.min()]))
-    whole = np.rint(steps / base).astype(np.int64)
-    numbers = np.concatenate([[0], np.cumsum(whole)])
-    base = (along[-1] - along[0]) / numbers[-1]
-    if np.max(np.abs(along - along[0] - base * numbers)) > tolerance_mm(base):
-        raise ScanError(Reason.IRREGULAR_SPACING, f"the distance of neighbouring slices goes {_range(steps)}")
-    if not allow_gaps:
+    numbers = np.concatenate([[0], np.cumsum(np.rint(steps / base).astype(np.int64))])
+    if not _fits(along, numbers):
         raise ScanError(
-            Reason.GAP,
-            f"{numbers[-1] + 1 - count} of {numbers[-1] + 1} slices are missing: steps of {base:.3f} mm are expected, "
-            f"the largest is {steps.max():.3f} mm",
+            Reason.IRREGULAR_SPACING,
+            f"the distance of neighbouring slices goes from {steps.min():.3f} to {steps.max():.3f} mm with a median of "
+            f"{np.median(steps):.3f} mm",
         )
     return numbers
 
 
-def _range(steps: Floats) -> str:
-    return f"from {steps.min():.3f} to {steps.max():.3f} mm with a median of {np.median(steps):.3f} mm"
+def _fits(along: Floats, numbers: Integers) -> bool:
+    step = float((along[-1] - along[0]) / numbers[-1])
+    return bool(np.max(np.abs(along - along[0] - step * numbers)) <= tolerance_mm(step))
 
 
-def _shift(positions: Floats, matrix: Floats, numbers: Integers, step: float) -> tuple[float, float]:
-    """In-plane displacement per step; (0, 0) where it is rounding.
+def _shift(points: Floats, matrix: Floats, numbers: Integers, pixel_mm: float) -> tuple[float, float]:
+    """Displacement per step within the plane; (0, 0) where all of it is less than half a pixel.
 
     Raises:
-        ScanError: sheared where slices are displaced and not along a line.
+        ScanError: sheared where slices are displaced off a straight line, or further than a gantry tilts.
     """
-    in_plane = (positions - positions[0]) @ matrix[:, :2]
-    per_step = in_plane[-1] / numbers[-1]
-    error = float(np.max(np.abs(in_plane - np.outer(numbers, per_step))))
-    if error > max(0.1, 0.1 * step):
-        raise ScanError(
-            Reason.SHEARED, f"slices are displaced in their own plane by up to {error:.2f} mm off a straight line"
-        )
-    drift = float(np.max(np.abs(in_plane)))
-    if drift <= max(0.1, 0.02 * step) or float(np.linalg.norm(per_step)) < _TILT_MM_PER_STEP:
+    within = (points - points[0]) @ matrix[:, :2]
+    if float(np.max(np.abs(within))) <= 0.5 * pixel_mm:
         return 0.0, 0.0
+    per_step = within[-1] / numbers[-1]
+    error = float(np.max(np.abs(within - np.outer(numbers, per_step))))
+    if error > 0.5 * pixel_mm:
+        raise ScanError(
+            Reason.SHEARED, f"slices are displaced within their planes, by up to {error:.2f} mm off a straight line"
+        )
+    step = float((points[-1] - points[0]) @ matrix[:, 2] / numbers[-1])
+    angle = float(np.degrees(np.arctan2(np.hypot(*per_step), step)))
+    if angle > MOST_TILT_DEGREES:
+        raise ScanError(Reason.SHEARED, f"slices are displaced within their planes, by {angle:.1f} degrees")
     return float(per_step[0]), float(per_step[1])

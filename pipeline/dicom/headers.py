@@ -1,7 +1,10 @@
 """A DICOM file's header: the few facts that index needs of it, small and as JSON.
 
 A record is `{"common": str, "uid": str, "frames": [...], "varying": {...}}`. `common` is JSON in itself: what the files
-of a series have in common, so that equal text is kept in memory once.
+of a series have in common, so that equal text is made once and kept in memory once.
+
+Two ways lead to the same record: `fast_record` over raw bytes, for the ordinary file, and `record_of` over what pydicom
+read, for all others. pydicom is the authority; the fast way converts values by pydicom too.
 """
 
 from __future__ import annotations
@@ -12,12 +15,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, BinaryIO
 
-from pydicom import Dataset, dcmread
-from pydicom.errors import InvalidDicomError
+from pydicom import Dataset
+from pydicom.datadict import tag_for_keyword
+from pydicom.multival import MultiValue
 
+from pipeline.dicom import acquisition, nm
 from pipeline.dicom.acquisition import VARYING, attributes_of, real, text
-from pipeline.dicom.frames import Frame, frames_of
+from pipeline.dicom.elements import CHARSET, Element, Incomplete, Unusual, scan
+from pipeline.dicom.frames import CLASSIC_KEYWORDS, Frame, classic_frame, frames_of, has_functional_groups
+from pipeline.dicom.part10 import dataset_of_elements, read_header_by_pydicom
 from pipeline.dicom.quiet import quiet
+
+Record = tuple[str, str]
+"""Kind (dicom, not_image, unreadable) and record, as JSON."""
 
 NOT_IMAGES = {
     "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
@@ -26,6 +36,20 @@ NOT_IMAGES = {
     "1.2.840.10008.5.1.4.1.1.481.2",  # RT Dose
 }
 """SOP classes that have rows and columns and are no images of a patient."""
+
+IMAGES = {
+    "1.2.840.10008.5.1.4.1.1.2",  # CT
+    "1.2.840.10008.5.1.4.1.1.2.1",  # Enhanced CT
+    "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy Converted Enhanced CT
+    "1.2.840.10008.5.1.4.1.1.4",  # MR
+    "1.2.840.10008.5.1.4.1.1.4.1",  # Enhanced MR
+    "1.2.840.10008.5.1.4.1.1.4.4",  # Legacy Converted Enhanced MR
+    "1.2.840.10008.5.1.4.1.1.20",  # NM
+    "1.2.840.10008.5.1.4.1.1.128",  # PET
+    "1.2.840.10008.5.1.4.1.1.130",  # Enhanced PET
+    "1.2.840.10008.5.1.4.1.1.128.1",  # Legacy Converted Enhanced PET
+}
+"""SOP classes that are images for sure: one without rows or columns is damaged."""
 
 _COMMON: dict[str, str] = {
     "patient_id": "PatientID",
@@ -40,6 +64,31 @@ _COMMON: dict[str, str] = {
     "device_serial": "DeviceSerialNumber",
     "photometric": "PhotometricInterpretation",
 }
+_NUMBERS: dict[str, tuple[str, int]] = {
+    "rows": ("Rows", 0),
+    "columns": ("Columns", 0),
+    "samples": ("SamplesPerPixel", 1),
+    "bits": ("BitsAllocated", 16),
+    "n_frames": ("NumberOfFrames", 1),
+}
+
+
+def _tags(keywords: list[str]) -> frozenset[int]:
+    return frozenset(tag for keyword in keywords if (tag := tag_for_keyword(keyword)) is not None)
+
+
+_COMMON_TAGS = frozenset({CHARSET}) | _tags(
+    [*_COMMON.values(), *(keyword for keyword, _ in _NUMBERS.values()), *(set(acquisition.KEYWORDS) - set(VARYING))]
+)
+_OWN_TAGS = _tags(["SOPInstanceUID", *VARYING, *CLASSIC_KEYWORDS])
+_REFUSED = _tags(
+    [
+        "DirectoryRecordSequence",
+        "SharedFunctionalGroupsSequence",
+        "PerFrameFunctionalGroupsSequence",
+        "EnergyWindowVector",
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +100,7 @@ class Header:
     uid: str
     """SOP Instance UID."""
     frames: tuple[Frame, ...]
-    """Its frames; one for a classic image."""
+    """Its frames; one for a classic image, and for several frames of which nothing is said."""
     varying: Mapping[str, float]
     """Attributes that change from slice to slice."""
 
@@ -64,55 +113,141 @@ class Header:
 
 
 def looks_like_dicom(start: bytes) -> bool:
-    """Whether the first 132 bytes are those of a DICOM file; one without preamble starts with group 0002 or 0008."""
+    """Whether the first bytes are those of a DICOM file; one without preamble starts with group 0002 or 0008."""
     if start[128:132] == b"DICM":
         return True
-    return (
-        start[:2] in (b"\x08\x00", b"\x02\x00")
-        and len(start) > 8
-        and start[2:4] in (b"\x00\x00", b"\x05\x00", b"\x08\x00")
+    groups, numbers = (b"\x08\x00", b"\x02\x00"), (b"\x00\x00", b"\x01\x00", b"\x05\x00", b"\x08\x00", b"\x16\x00")
+    return start[:2] in groups and start[2:4] in numbers
+
+
+def read_header(stream: BinaryIO, *, start: bytes, size: int) -> Record:
+    """What a DICOM file is, and its record.
+
+    Args:
+        stream: the file, anywhere in it.
+        start: its first bytes.
+        size: its size in bytes.
+    """
+    try:
+        return _fast(stream, start, size)
+    except Unusual:
+        pass
+    try:
+        with quiet():
+            return record_of(read_header_by_pydicom(stream))
+    except Exception:  # a damaged header may raise anything: it becomes a row
+        return "unreadable", "{}"
+
+
+def _fast(stream: BinaryIO, start: bytes, size: int) -> Record:
+    while True:
+        try:
+            return fast_record(start)
+        except Incomplete:
+            if len(start) >= size:
+                raise Unusual from None
+        stream.seek(len(start))
+        more = stream.read(15 * len(start))
+        if not more:
+            raise Unusual
+        start += more
+
+
+def fast_record(data: bytes) -> Record:
+    """The record of a file by its first bytes.
+
+    Raises:
+        Unusual: pydicom must read it.
+        Incomplete: the header goes on behind `data`.
+    """
+    scanned = scan(data, _COMMON_TAGS | _OWN_TAGS, _REFUSED)
+    key = tuple(e for e in scanned.elements if e.tag in _COMMON_TAGS)
+    try:
+        common = _common_of_elements(key, scanned.transfer_syntax, scanned.implicit)
+        kind = _kind(_parse_common(common))
+        if kind != "dicom":
+            return kind, "{}"
+        own = {e.tag: e for e in scanned.elements if e.tag in _OWN_TAGS}
+        values = {
+            keyword: _own_value(own[tag], scanned.implicit) for keyword, tag in _OWN_KEYWORDS.items() if tag in own
+        }
+        return kind, _dump(common, [classic_frame(values)], values)
+    except Exception:
+        raise Unusual from None
+
+
+def record_of(dataset: Dataset) -> Record:
+    """The record of a file that pydicom read."""
+    if "DirectoryRecordSequence" in dataset:
+        return "not_image", "{}"
+    syntax = text(dataset.file_meta.get("TransferSyntaxUID")) if hasattr(dataset, "file_meta") else None
+    common = common_of(dataset, syntax)
+    kind = _kind(_parse_common(common))
+    if kind != "dicom":
+        return kind, "{}"
+    values = {keyword: dataset.get(keyword) for keyword in _OWN_KEYWORDS if keyword in dataset}
+    if has_functional_groups(dataset):
+        values |= {k: v for k, v in acquisition.flatten(dataset).items() if k in VARYING}
+    return kind, _dump(common, nm.frames_of(dataset) or frames_of(dataset), values)
+
+
+def common_of(dataset: Dataset, transfer_syntax: str | None) -> str:
+    """What a header has in common with the others of its series, as JSON."""
+    common: dict[str, Any] = {name: text(dataset.get(keyword)) for name, keyword in _COMMON.items()}
+    common |= {name: int(real(dataset.get(keyword)) or default) for name, (keyword, default) in _NUMBERS.items()}
+    attributes = {k: v for k, v in attributes_of(dataset).items() if k not in VARYING}
+    common |= {"transfer_syntax": transfer_syntax, "attributes": attributes}
+    return json.dumps({k: v for k, v in common.items() if v is not None}, sort_keys=True)
+
+
+def _kind(common: Mapping[str, Any]) -> str:
+    sop_class = common.get("sop_class")
+    if not sop_class or not common.get("series_uid"):
+        return "unreadable"
+    if common["rows"] < 1 or common["columns"] < 1:
+        return "unreadable" if sop_class in IMAGES else "not_image"
+    return "not_image" if sop_class in NOT_IMAGES else "dicom"
+
+
+def _dump(common: str, frames: list[Frame], values: Mapping[str, Any]) -> str:
+    varying = {keyword: number for keyword in VARYING if (number := real(values.get(keyword))) is not None}
+    uid = text(values.get("SOPInstanceUID")) or ""
+    return json.dumps(
+        {"common": common, "uid": uid, "frames": [frame.to_list() for frame in frames], "varying": varying}
     )
 
 
-def read_header(stream: BinaryIO) -> tuple[str, str]:
-    """What a DICOM file is and its record: `("dicom", record)`, `("not_image", record)` or `("unreadable", "{}")`."""
-    try:
-        with quiet():
-            return _record(dcmread(stream, stop_before_pixels=True, force=True))
-    except (InvalidDicomError, Exception):  # a damaged header may raise anything; it is a row, not a crash
-        return "unreadable", "{}"
+_OWN_KEYWORDS: dict[str, int] = {
+    keyword: tag
+    for keyword in ("SOPInstanceUID", *VARYING, *CLASSIC_KEYWORDS)
+    if (tag := tag_for_keyword(keyword)) is not None
+}
+_PLAIN = {"DS": float, "IS": float, "TM": str, "UI": str}
 
 
-def _record(dataset: Dataset) -> tuple[str, str]:
-    if "DirectoryRecordSequence" in dataset:
-        return "not_image", "{}"
-    if not text(dataset.get("SOPClassUID")) or not text(dataset.get("SeriesInstanceUID")):
-        return "unreadable", "{}"
-    rows, columns = real(dataset.get("Rows")), real(dataset.get("Columns"))
-    if text(dataset.get("SOPClassUID")) in NOT_IMAGES or not rows or not columns:
-        return "not_image", "{}"
-    return "dicom", image_record(dataset)
+def _own_value(element: Element, implicit: bool) -> Any:
+    """A value of which few files share one; plain ones are read here, the others by pydicom, remembered."""
+    if element.vr in _PLAIN:
+        parts = element.value.decode("ascii").rstrip("\0 ").split("\\")
+        try:
+            values = [_PLAIN[element.vr](part.strip()) for part in parts]
+        except ValueError:
+            return _by_pydicom(element, implicit)
+        return values[0] if len(values) == 1 else values
+    return _by_pydicom(element, implicit)
 
 
-def image_record(dataset: Dataset) -> str:
-    """The record of an image, as JSON."""
-    attributes = attributes_of(dataset)
-    common: dict[str, Any] = {name: text(dataset.get(keyword)) for name, keyword in _COMMON.items()}
-    common |= {
-        "transfer_syntax": text(dataset.file_meta.get("TransferSyntaxUID")) if hasattr(dataset, "file_meta") else None,
-        "rows": int(dataset.Rows),
-        "columns": int(dataset.Columns),
-        "samples": int(real(dataset.get("SamplesPerPixel")) or 1),
-        "bits": int(real(dataset.get("BitsAllocated")) or 16),
-        "attributes": {k: v for k, v in attributes.items() if k not in VARYING},
-    }
-    record = {
-        "common": json.dumps({k: v for k, v in common.items() if v is not None}, sort_keys=True),
-        "uid": text(dataset.get("SOPInstanceUID")) or "",
-        "frames": [frame.to_list() for frame in frames_of(dataset)],
-        "varying": {k: attributes[k] for k in VARYING if k in attributes},
-    }
-    return json.dumps(record)
+@lru_cache(maxsize=16384)
+def _by_pydicom(element: Element, implicit: bool) -> Any:
+    with quiet():
+        value = dataset_of_elements((element,), implicit=implicit)[element.tag].value
+    return tuple(value) if isinstance(value, MultiValue) else value
+
+
+@lru_cache(maxsize=4096)
+def _common_of_elements(elements: tuple[Element, ...], transfer_syntax: str, implicit: bool) -> str:
+    with quiet():
+        return common_of(dataset_of_elements(elements, implicit=implicit), transfer_syntax)
 
 
 @lru_cache(maxsize=4096)

@@ -7,18 +7,22 @@ together, for ingest to compare the pixels.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 
-import numpy as np
-
-from pipeline.dicom.frames import TRAITS, Frame
+from pipeline.dicom.frames import TRAITS, Frame, positions_of
 from pipeline.dicom.geometry import are_parallel, axes, places
 from pipeline.errors import ScanError
 
-LOCALIZER = "LOCALIZER"
+LOCALIZER = "localizer"
+"""Reason of the part that holds the scouts of a series."""
+VIEW = "view"
+"""Reason of parts that are planar views."""
+
+_TIME = "acquisition_time"
+_MOST_TRAITS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,37 +38,62 @@ class Slice:
     shape: tuple[int, int]
     """Rows, columns."""
 
+    @property
+    def identity(self) -> tuple[str, int | None]:
+        """What two copies of one picture share."""
+        return self.uid, self.frame.number
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """The slices of one volume."""
 
     slices: tuple[Slice, ...]
-    """In no order that means anything."""
+    """From the lowest along their normal, where they lie."""
     reason: str | None
     """What tells it from the other parts; None where the series is one volume."""
 
 
-def split(slices: Sequence[Slice]) -> list[Part]:
-    """The volumes of a series: the same parts in the same order, however the slices are given."""
+def split(slices: Sequence[Slice], *, planar: bool = False) -> list[Part]:
+    """The volumes of a series: the same parts in the same order, however the slices are given.
+
+    Args:
+        slices: all frames of the series.
+        planar: whether each frame is a picture of its own, as the views of a planar bone scan are.
+    """
     ordered = sorted(slices, key=lambda s: (s.uid, s.frame.number or 0, s.file))
-    scouts = [s for s in ordered if LOCALIZER in str(s.frame.traits.get("image_type", "")).split("\\")]
-    rest = [s for s in ordered if s not in scouts] if scouts else ordered
+    if planar:
+        return _views(ordered)
+    scouts = [each for each in ordered if is_localizer(each)]
+    rest = [each for each in ordered if not is_localizer(each)]
     if not rest:
         return [Part(tuple(scouts), None)]
     body, strays = _strays(rest)
     parts = _split_by_stack(body)
     parts += [Part((stray,), "orientation") for stray in strays]
     if scouts:
-        parts.append(Part(tuple(scouts), "localizer"))
-    return parts if len(parts) > 1 else [Part(parts[0].slices, None)]
+        parts.append(Part(tuple(scouts), LOCALIZER))
+    if len(parts) == 1:
+        return [Part(_in_space(parts[0].slices), None)]
+    return [Part(_in_space(part.slices), part.reason) for part in parts]
+
+
+def is_localizer(slice_: Slice) -> bool:
+    """Whether an image says that it is a scout."""
+    return "LOCALIZER" in str(slice_.frame.traits.get("image_type", "")).upper().split("\\")
+
+
+def _views(slices: list[Slice]) -> list[Part]:
+    """One part for each picture; copies of one picture stay together."""
+    views: dict[Hashable, list[Slice]] = defaultdict(list)
+    for each in slices:
+        views[each.identity].append(each)
+    return [Part(tuple(view), VIEW if len(views) > 1 else None) for view in views.values()]
 
 
 def _strays(slices: list[Slice]) -> tuple[list[Slice], list[Slice]]:
     """Single slices of another direction beside three or more parallel ones: scouts that do not say so."""
     groups = _directions(slices)
-    if len(groups) < 2:
-        return slices, []
     body = max(groups, key=len)
     others = [group for group in groups if group is not body]
     if len(body) < 3 or any(len(group) > 1 for group in others):
@@ -72,17 +101,20 @@ def _strays(slices: list[Slice]) -> tuple[list[Slice], list[Slice]]:
     return body, [slice_ for group in others for slice_ in group]
 
 
-def _directions(slices: list[Slice]) -> list[list[Slice]]:
+def _directions(slices: Sequence[Slice]) -> list[list[Slice]]:
+    """Slices that are parallel."""
     groups: list[list[Slice]] = []
     for each in slices:
-        for group in groups:
-            one, other = group[0].frame.orientation, each.frame.orientation
-            if one == other or (one and other and are_parallel(np.array(one), np.array(other))):
-                group.append(each)
-                break
-        else:
+        group = next((g for g in groups if _agree(g[0].frame.orientation, each.frame.orientation)), None)
+        if group is None:
             groups.append([each])
+        else:
+            group.append(each)
     return groups
+
+
+def _agree(one: tuple[float, ...] | None, other: tuple[float, ...] | None) -> bool:
+    return one == other or (one is not None and other is not None and are_parallel(one, other))
 
 
 def _split_by_stack(slices: list[Slice]) -> list[Part]:
@@ -100,15 +132,16 @@ def _split_by_stack(slices: list[Slice]) -> list[Part]:
 
 
 def _split_by_traits(slices: list[Slice]) -> list[Part]:
-    if _most_at_one_place(slices) < 2:
+    if _is_clear(slices):
         return [Part(tuple(slices), None)]
     names = [name for name in TRAITS if len({s.frame.traits.get(name) for s in slices}) > 1]
-    for count in (1, 2, 3):
+    for count in range(1, _MOST_TRAITS + 1):
         for chosen in combinations(names, count):
             groups = _group(slices, chosen)
-            if len(groups) < len(slices) and all(_most_at_one_place(group) < 2 for group in groups):
+            if len(groups) < len(slices) and all(_is_clear(group) for group in groups):
                 return [Part(tuple(group), ", ".join(chosen)) for group in groups]
-    return [Part(tuple(slices), None)]
+    rounds = _rounds(slices)
+    return [Part(tuple(r), _TIME) for r in rounds] if rounds else [Part(tuple(slices), None)]
 
 
 def _group(slices: list[Slice], names: Sequence[str]) -> list[list[Slice]]:
@@ -122,17 +155,43 @@ def _sortable(key: tuple[Hashable, ...]) -> list[tuple[int, float, str]]:
     return [(0, float(v), "") if isinstance(v, int | float) else (1, 0.0, str(v)) for v in key]
 
 
-def _most_at_one_place(slices: Sequence[Slice]) -> int:
-    """How many different frames share a place at most; copies of one object count once, and so does no place at all."""
+def _rounds(slices: list[Slice]) -> list[list[Slice]] | None:
+    """Slices that were taken round by round, each place once in each, every round after the one before; else None."""
+    at = _same_places(slices)
+    if len({len(group) for group in at}) != 1:
+        return None
+    sorted_groups = [sorted(group, key=lambda s: _time(s)) for group in at]
+    rounds = [list(members) for members in zip(*sorted_groups, strict=True)]
+    for earlier, later in pairwise(rounds):
+        if not max(_time(s) for s in earlier) < min(_time(s) for s in later):
+            return None
+    return rounds if len(at) > 1 else None
+
+
+def _time(slice_: Slice) -> float:
+    return float(slice_.frame.traits.get(_TIME, 0.0))
+
+
+def _is_clear(slices: Sequence[Slice]) -> bool:
+    """Whether no two different pictures lie at one place; copies of one picture are no matter."""
+    return all(len({s.identity for s in group}) < 2 for group in _same_places(slices))
+
+
+def _same_places(slices: Sequence[Slice]) -> list[list[Slice]]:
+    """Slices that lie at the same place; those without a place are left out."""
     located = [s for s in slices if s.frame.position is not None and s.frame.orientation is not None]
-    most = 0
-    for group in _directions(list(located)):
+    found: list[list[Slice]] = []
+    for group in _directions(located):
         try:
-            normal = axes(np.array(group[0].frame.orientation))[:, 2]
+            normal = axes(group[0].frame.orientation or ())[:, 2]
         except ScanError:
             continue
-        _, at = places(np.array([s.frame.position for s in group]), normal)
-        for indices in at:
-            different = Counter((group[i].uid, group[i].frame.number) for i in indices)
-            most = max(most, len(different))
-    return most
+        _, at = places(positions_of([s.frame for s in group]), normal)
+        found += [[group[index] for index in indices] for indices in at]
+    return found
+
+
+def _in_space(slices: tuple[Slice, ...]) -> tuple[Slice, ...]:
+    """Slices from the lowest to the highest, so that ingest reads them in the order in which it stores them."""
+    at = _same_places(slices)
+    return tuple(s for group in at for s in group) if sum(map(len, at)) == len(slices) else slices

@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydicom import Dataset
 
+from pipeline.dicom.acquisition import real
 from pipeline.grid import Floats
 
 Voxels = npt.NDArray[np.generic]
+"""Values of any type."""
 
 _INTEGER_TYPES = (np.int16, np.uint16, np.int32, np.uint32)
 
@@ -53,6 +56,23 @@ def smallest(values: Voxels) -> Voxels:
         if np.iinfo(target).min <= low and high <= np.iinfo(target).max:
             return values.astype(target, copy=False)
     return values.astype(np.float32)
+
+
+def slopes_of(dataset: Dataset, n_frames: int) -> tuple[Floats, Floats]:
+    """(n,) RescaleSlope and (n,) RescaleIntercept of an image's frames; 1 and 0 where there is none."""
+    shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+    frames = dataset.get("PerFrameFunctionalGroupsSequence") or [Dataset()] * n_frames
+    groups = []
+    for frame in frames[:n_frames]:
+        items = frame.get("PixelValueTransformationSequence") or shared.get("PixelValueTransformationSequence")
+        groups.append(items[0] if items else dataset)
+    slopes = [_number(group.get("RescaleSlope"), 1.0) for group in groups]
+    return np.array(slopes), np.array([_number(group.get("RescaleIntercept"), 0.0) for group in groups])
+
+
+def _number(value: Any, otherwise: float) -> float:
+    number = real(value)
+    return otherwise if number is None else number
 
 
 def _is_whole(values: Voxels) -> bool:

@@ -1,29 +1,112 @@
-"""Opening a file of any source by its address alone, so that a worker needs nothing else."""
+"""Opening the files of any source by their addresses alone, so that a worker needs nothing else."""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from io import RawIOBase
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from pipeline.errors import ScanError, ServiceError
-from pipeline.store import open_filesystem, service_errors
+from pipeline.filesystem import open_filesystem, service_errors
+from pipeline.series import SeriesFile
+from pipeline.sources.files import SourceFile
 from schemas.reasons import Reason
 
+_FIRST_BYTES = 65536
+AHEAD = 8
+"""Files of a remote source that are fetched at a time."""
 
-def read_file(uri: str, *, storage_options: dict[str, Any]) -> bytes:
-    """The bytes of a file.
+
+def read_file(uri: str, *, storage_options: dict[str, Any], start: int | None = None, end: int | None = None) -> bytes:
+    """The bytes of a file, or those from `start` up to `end`.
 
     Raises:
         ScanError: unreadable where the file is gone or may not be read.
         ServiceError: the service that holds it does not answer.
     """
-    try:
+    with _source_errors():
         if "://" not in uri:
-            return Path(uri).read_bytes()
+            with Path(uri).open("rb") as file:
+                file.seek(start or 0)
+                return file.read() if end is None else file.read(max(0, end - (start or 0)))
         with service_errors("reading a file of the source"):
             filesystem, path = open_filesystem(uri, storage_options)
-            return bytes(filesystem.cat_file(path))
-    except FileNotFoundError:
+            return bytes(filesystem.cat_file(path, start=start, end=end))
+
+
+def open_file(file: SourceFile, *, storage_options: dict[str, Any]) -> BinaryIO:
+    """A file to read in, from its first byte; of a remote one only what is read is fetched, in blocks.
+
+    Raises:
+        ScanError: unreadable.
+        ServiceError: the service that holds it does not answer.
+    """
+    with _source_errors():
+        if "://" not in file.uri:
+            return Path(file.uri).open("rb")
+        filesystem, path = open_filesystem(file.uri, storage_options)
+        with service_errors("reading a file of the source"):
+            start = bytes(filesystem.cat_file(path, start=0, end=min(_FIRST_BYTES, file.size)))
+        return cast("BinaryIO", _Remote(filesystem, path, file.size, start))
+
+
+def read_files(files: Sequence[SeriesFile], storage_options: dict[str, Any]) -> Iterator[bytes]:
+    """The bytes of files, one after the other; remote ones are fetched a few ahead.
+
+    Raises:
+        ScanError: unreadable.
+        ServiceError: the service that holds them does not answer.
+    """
+    if all("://" not in file.uri for file in files):
+        for file in files:
+            yield read_file(file.uri, storage_options=storage_options)
+        return
+    with ThreadPoolExecutor(AHEAD) as pool:
+        waiting: deque[Future[bytes]] = deque()
+        for file in files:
+            waiting.append(pool.submit(read_file, file.uri, storage_options=storage_options))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+class _Remote(RawIOBase):
+    """A remote file of which the first bytes are here; one more request fetches all of it, where more is asked for."""
+
+    def __init__(self, filesystem: Any, path: str, size: int, start: bytes) -> None:
+        self._filesystem, self._path = filesystem, path
+        self._size, self._data, self._at = size, start, 0
+
+    def read(self, size: int = -1) -> bytes:
+        """As a file does."""
+        end = self._size if size < 0 else min(self._size, self._at + size)
+        if end > len(self._data):
+            with _source_errors(), service_errors("reading a file of the source"):
+                self._data = bytes(self._filesystem.cat_file(self._path))
+        data = self._data[self._at : end]
+        self._at = max(self._at, end)
+        return data
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """As a file does."""
+        self._at = offset + (0, self._at, self._size)[whence]
+        return self._at
+
+    def tell(self) -> int:
+        """As a file does."""
+        return self._at
+
+
+@contextmanager
+def _source_errors() -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise ScanError(
             Reason.UNREADABLE, "a file that the source listed is not there any more: run again, or restore it"
         ) from None

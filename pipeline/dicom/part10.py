@@ -1,0 +1,112 @@
+"""A DICOM file as a data set, and where its pixels begin; whatever it was written as, within bounds.
+
+Ordinary files are scanned for what ingest needs, several times as fast as pydicom reads all of a header; pydicom reads
+the others.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from io import BytesIO
+from typing import BinaryIO
+
+from pydicom import Dataset, dcmread
+from pydicom.charset import convert_encodings
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from pipeline.dicom.elements import CHARSET, Element, Incomplete, Scanned, Unusual, dataset_start, scan
+from pipeline.errors import ScanError
+from schemas.reasons import Reason
+
+_MAX_HEADER = 2**26
+"""Bytes that the header of a deflated file may grow to."""
+
+
+@dataclass(frozen=True)
+class Part10:
+    """One file, its pixels not decoded."""
+
+    dataset: Dataset
+    """Its header, or the elements of it that were wanted."""
+    transfer_syntax: str
+    """UID; empty where the file does not say."""
+    pixels_at: int | None
+    """Where the element with its pixels begins, in bytes; None where that is not known."""
+
+
+def open_part10(data: bytes, *, wanted: frozenset[int], refused: frozenset[int]) -> Part10:
+    """A file's header from its bytes.
+
+    Args:
+        data: the file.
+        wanted: tags that must be in the data set; more may be.
+        refused: tags that call for pydicom.
+
+    Raises:
+        ScanError: unreadable, too_large.
+    """
+    try:
+        scanned = scan(data, wanted, refused)
+        return Part10(dataset_of(scanned), scanned.transfer_syntax, scanned.end)
+    except (Unusual, Incomplete):
+        pass
+    try:
+        stream = BytesIO(data)
+        dataset = read_header_by_pydicom(stream)
+        syntax = str(dataset.file_meta.get("TransferSyntaxUID", "")) if hasattr(dataset, "file_meta") else ""
+        inflated = syntax == DeflatedExplicitVRLittleEndian
+        return Part10(dataset, syntax, None if inflated else stream.tell())
+    except ScanError:
+        raise
+    except Exception:  # a damaged header may raise anything
+        raise ScanError(Reason.UNREADABLE, "the header of a file is damaged: fetch the file again") from None
+
+
+def dataset_of(scanned: Scanned) -> Dataset:
+    """The scanned elements as a data set; pydicom converts a value when it is asked for."""
+    return dataset_of_elements(scanned.elements, implicit=scanned.implicit)
+
+
+def dataset_of_elements(elements: tuple[Element, ...], *, implicit: bool) -> Dataset:
+    """Elements as they stand in a file as a data set."""
+    raw: dict[BaseTag, DataElement | RawDataElement] = {
+        BaseTag(e.tag): RawDataElement(BaseTag(e.tag), e.vr, len(e.value), e.value, 0, implicit, True) for e in elements
+    }
+    dataset = Dataset(raw)
+    if CHARSET in raw:
+        dataset.set_original_encoding(implicit, True, convert_encodings(dataset[CHARSET].value))
+    return dataset
+
+
+def read_header_by_pydicom(stream: BinaryIO) -> Dataset:
+    """Read a header with pydicom; a file without preamble or meta information is read as well as it can be.
+
+    Raises:
+        ScanError: too_large where a deflated header grows without end.
+        Exception: whatever pydicom raises on a damaged file.
+    """
+    stream.seek(0)
+    start = stream.read(1024)
+    stream.seek(0)
+    if start[128:132] != b"DICM" or DeflatedExplicitVRLittleEndian.encode() not in start:
+        return dcmread(stream, stop_before_pixels=True, force=True)
+    return _inflated_header(stream.read())
+
+
+def _at_pixels(tag: int, *_: object) -> bool:
+    return tag >= 0x7FE00008
+
+
+def _inflated_header(data: bytes) -> Dataset:
+    # pydicom would inflate all of it, however much that is
+    _, begin = dataset_start(data)
+    inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[begin:], _MAX_HEADER)
+    dataset = read_dataset(BytesIO(inflated), False, True, stop_when=_at_pixels)
+    if len(inflated) == _MAX_HEADER and "Rows" not in dataset:
+        raise ScanError(Reason.TOO_LARGE, f"the header inflates to more than {_MAX_HEADER} bytes")
+    dataset.file_meta = dcmread(BytesIO(data[:begin]), force=True).file_meta
+    return dataset
