@@ -1,6 +1,6 @@
-"""The vertebrae of a scan in order: maxima of the centre score, joined from the head down by the best chain.
+"""The vertebrae of a scan in order: middles of bodies, joined from the head down by the best chain.
 
-A chain is scored by the centre scores of its members less a penalty for every step without a disc in it or too long
+A chain is scored by the seed scores of its members less a penalty for every step without a disc in it or too long
 for one vertebra, so that doubles within a body, hips and vessels stay out. Points are z, y, x in mm on the network's
 grid.
 """
@@ -17,13 +17,17 @@ from pipeline.grid import Floats
 from pipeline.models.builtin.ct_levels.fields import Fields
 from pipeline.models.builtin.ct_levels.network import SPACING_MM
 
-_LEAST_SCORE = 0.12
+_LEAST_SCORE, _LEAST_CENTRE = 0.12, 0.3
 _COST = 0.10
 """What a member must bring at least."""
 _NEAREST_MM, _FARTHEST_MM = 12.0, 62.0
 _USUAL_MM = 42.0
 """Lumbar bodies with their disc are rarely higher."""
 _MOST_SEEDS = 200
+_DEEP_MM = 9.0
+"""Half the height of a body, about."""
+_NO_DISC = 0.8
+"""Penalty of a step without a disc."""
 
 
 @dataclass(frozen=True)
@@ -48,25 +52,50 @@ def find_chain(fields: Fields) -> Chain:
         return Chain(np.zeros((0, 3)), ())
     order = np.argsort(-points[:, 0])
     points, scores = points[order], scores[order]
-    picked = _best_path(points, scores, _disc_between(fields))
+    picked = _best_path(points, scores, Between(fields))
     return _filled(points[picked], fields)
 
 
 def _seeds(fields: Fields) -> tuple[Floats, Floats]:
-    """Maxima of the centre score: points in mm, and their scores."""
-    score = ndimage.gaussian_filter(fields.centre.astype(np.float32), 0.7)
-    peak = (score == ndimage.maximum_filter(score, size=5)) & (score > _LEAST_SCORE)
-    index = np.argwhere(peak)
-    values = score[peak]
+    """Maxima of the seed score and of the centre score alone: points in mm, and their seed scores."""
+    score = _seed_score(fields)
+    centre = ndimage.gaussian_filter(fields.centre.astype(np.float32), 0.7)
+    peak = np.zeros(score.shape, dtype=bool)
+    for one, least in ((score, _LEAST_SCORE), (centre, _LEAST_CENTRE)):
+        peak |= (one == ndimage.maximum_filter(one, size=5)) & (one > least)
+    index, values = np.argwhere(peak), score[peak]
     best = np.argsort(-values)[:_MOST_SEEDS]
     return np.asarray(index[best] * SPACING_MM, dtype=np.float64), values[best].astype(np.float64)
 
 
-def _disc_between(fields: Fields) -> npt.NDArray[np.float32]:
-    return ndimage.uniform_filter(fields.of("disc").astype(np.float32), size=(1, 3, 3))
+def _seed_score(fields: Fields) -> npt.NDArray[np.float32]:
+    """Half the network's centre score, half how deep a point lies within a body that discs bound."""
+    body = fields.of("body") > np.maximum(fields.of("disc"), 0.5)
+    depth = ndimage.distance_transform_edt(body, sampling=SPACING_MM)
+    deep = np.minimum(np.asarray(depth, dtype=np.float32) / _DEEP_MM, 1)
+    score = ndimage.gaussian_filter(0.5 * fields.centre.astype(np.float32) + 0.5 * deep, 0.8)
+    return np.asarray(score, dtype=np.float32)
 
 
-def _best_path(points: Floats, scores: Floats, disc: npt.NDArray[np.float32]) -> list[int]:
+class Between:
+    """What lies between two points of a chain."""
+
+    def __init__(self, fields: Fields) -> None:
+        self.disc = ndimage.uniform_filter(fields.of("disc").astype(np.float32), size=(1, 3, 3))
+        self.body = fields.of("body")
+
+    def penalty(self, a: Floats, b: Floats) -> float:
+        """Up to `_NO_DISC` where no disc lies between, and more the longer the step is than usual."""
+        length = float(np.linalg.norm(a - b))
+        too_long = 0.03 * max(0.0, length - _USUAL_MM)
+        if self.body[tuple((a / SPACING_MM).astype(int))] < 0.3:  # C1 stands on C2 without a disc, and has no body
+            return too_long + 0.1
+        line = np.linspace(0.2, 0.8, 13)[:, None]
+        along = ndimage.map_coordinates(self.disc, ((a + line * (b - a)) / SPACING_MM).T, order=1)
+        return _NO_DISC * (1 - float(along.max())) + too_long
+
+
+def _best_path(points: Floats, scores: Floats, between: Between) -> list[int]:
     """The chain of most score, by dynamic programming from the head down."""
     best = scores - _COST
     came = np.full(len(points), -1)
@@ -75,21 +104,13 @@ def _best_path(points: Floats, scores: Floats, disc: npt.NDArray[np.float32]) ->
         length = np.linalg.norm(step, axis=1)
         fits = np.flatnonzero((length > _NEAREST_MM) & (length < _FARTHEST_MM) & (step[:, 0] > 0.45 * length))
         for i in fits:
-            value = best[i] + scores[j] - _COST - _penalty(points[i], points[j], disc)
+            value = best[i] + scores[j] - _COST - between.penalty(points[i], points[j])
             if value > best[j]:
                 best[j], came[j] = value, i
     path = [int(np.argmax(best))]
     while came[path[-1]] >= 0:
         path.append(int(came[path[-1]]))
     return path[::-1]
-
-
-def _penalty(a: Floats, b: Floats, disc: npt.NDArray[np.float32]) -> float:
-    """Up to 0.45 where no disc lies between two points, and more the longer the step is than usual."""
-    line = np.linspace(0.2, 0.8, 13)[:, None]
-    along = ndimage.map_coordinates(disc, ((a + line * (b - a)) / SPACING_MM).T, order=1)
-    length = float(np.linalg.norm(a - b))
-    return 0.45 * (1 - float(along.max())) + 0.03 * max(0.0, length - _USUAL_MM)
 
 
 def _filled(points: Floats, fields: Fields) -> Chain:
