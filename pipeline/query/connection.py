@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from pipeline.errors import QueryError, ServiceError
+from pipeline.query.compacted import sources, usable
 from pipeline.query.documents import clinical_table, recipes_table
 from pipeline.query.files import PROTOCOL, StoreFiles, published
 from pipeline.query.output import whole_numbers
@@ -50,7 +51,7 @@ def connect(
     """
     if isinstance(store, str):
         store = Store.open(store, storage_options=storage_options)
-    return _connect(store, threads)[0]
+    return open_views(store, threads)[0]
 
 
 def run_query(
@@ -65,7 +66,7 @@ def run_query(
     """
     if isinstance(store, str):
         store = Store.open(store, storage_options=storage_options)
-    connection, files = _connect(store, threads)
+    connection, files = open_views(store, threads)
     try:
         return whole_numbers(connection.sql(check(sql, connection)).to_arrow_table())
     except duckdb.Error as error:
@@ -76,17 +77,22 @@ def run_query(
         connection.close()
 
 
-def _connect(store: Store, threads: int | None) -> tuple[duckdb.DuckDBPyConnection, StoreFiles]:
+def open_views(
+    store: Store, threads: int | None = None, *, merged: bool = True
+) -> tuple[duckdb.DuckDBPyConnection, StoreFiles]:
+    """The connection and the files that it reads; `merged` allows the tables of `compact/`."""
     files = StoreFiles(store, published(store))
+    parts = usable(store, files.sizes) if merged else None
     connection = duckdb.connect(":memory:")
     try:
         _configure(connection, threads)
         connection.register_filesystem(files)
-        files.fetch_ahead([name for name in files.sizes if name.startswith(("catalog/", "results/"))])
-        lay_tables(connection, files)
+        if parts is None:
+            files.fetch_ahead(list(sources(files.sizes)))
+        lay_tables(connection, files, parts)
         lay_rows(connection, "recipes", recipes_table(store))
         lay_rows(connection, "clinical", clinical_table(store))
-        for statement in view_statements().values():
+        for statement in view_statements(merged=parts is not None).values():
             connection.execute(statement)
         _lock(connection)
     except duckdb.Error as error:

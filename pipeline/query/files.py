@@ -32,7 +32,7 @@ _NEVER = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def published(store: Store) -> dict[str, int]:
-    """Every Parquet file that a query may read, relative to the store, with its bytes."""
+    """Every file that a query may read, relative to the store, with its bytes."""
     found: dict[str, int] = {}
     fs, start = store.fs, len(store.root) + 1
     with service_errors("listing the store"):
@@ -46,7 +46,7 @@ def published(store: Store) -> dict[str, int]:
 
 
 def _is_table(name: str) -> bool:
-    return name.endswith(".parquet") and not name.rsplit("/", 1)[-1].startswith(".")
+    return name.endswith((".parquet", "/made_from.json")) and not name.rsplit("/", 1)[-1].startswith(".")
 
 
 class StoreFiles(AbstractFileSystem):  # type: ignore[misc] # fsspec has no types

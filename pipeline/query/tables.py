@@ -16,11 +16,14 @@ import duckdb
 import pyarrow as pa
 
 from pipeline.query.columns import definitions, literal, parquet_schema
+from pipeline.query.compacted import TABLES as MERGED_VIEWS
+from pipeline.query.compacted import Parts
 from pipeline.query.files import StoreFiles
 from schemas.catalog import CATALOG
 from schemas.nested import spread_schema
 from schemas.reasons import MEANING
 from schemas.results import RESULTS
+from schemas.views import VIEWS
 
 BEST_SERIES = """
 CREATE TABLE store.best_series AS
@@ -54,9 +57,13 @@ QUALIFY row_number() OVER (
 """
 
 
-def lay_tables(connection: duckdb.DuckDBPyConnection, files: StoreFiles) -> None:
-    """Make the tables that the views read, from the files of one listing."""
+def lay_tables(connection: duckdb.DuckDBPyConnection, files: StoreFiles, merged: Parts | None) -> None:
+    """Make the tables that the views read: from merged ones where there are, else from the files of one listing."""
     connection.execute("CREATE SCHEMA store")
+    if merged is not None:
+        for view in MERGED_VIEWS:
+            lay_files(connection, files, f"merged_{view}", VIEWS[view], merged.get(view, []))
+        return
     lay_files(connection, files, "catalog", CATALOG, _below(files, "catalog/"))
     lay_files(connection, files, "results", spread_schema(RESULTS), _below(files, "results/"))
     connection.execute(BEST_SERIES)

@@ -12,17 +12,17 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from pipeline.query.columns import quoted, sql_type
+from pipeline.query.compacted import TABLES as MERGED_VIEWS
 from schemas.nested import SEPARATOR
-from schemas.spine import LEVELS
 from schemas.views import VIEWS
 
 _RESULT_ROW = "JOIN store.best_scans b USING (recipe_id, series_key, shard, attempt)"
 _OF_SERIES = ("study_key", "patient_key", "modality", "site", "study_day", "is_primary")
 
 
-def view_statements() -> dict[str, str]:
-    """View to its CREATE statement, in an order in which each finds what it reads."""
-    return {
+def view_statements(*, merged: bool) -> dict[str, str]:
+    """View to its CREATE statement, in an order in which each finds what it reads; on merged tables, or on files."""
+    statements = {
         "series": _series(),
         "scans": _scans(),
         "lesions": _records("lesions", "lesion_id"),
@@ -34,6 +34,9 @@ def view_statements() -> dict[str, str]:
         "recipes": _create("recipes", {}, "store.recipes"),
         "clinical": "CREATE VIEW clinical AS FROM store.clinical",
     }
+    if merged:
+        statements |= {view: _create(view, {}, f"store.merged_{view}") for view in MERGED_VIEWS}
+    return statements
 
 
 def _create(view: str, expressions: Mapping[str, str], source: str) -> str:
@@ -64,7 +67,7 @@ def _scans() -> str:
 
 def _records(view: str, counted: str) -> str:
     """One row per record of the lists `view__...`; `counted` is a list that has an entry for every record."""
-    expressions = {name: f"b.{name}" for name in _OF_SERIES}
+    expressions: dict[str, str] = {}
     for field in VIEWS[view]:
         stored = quoted(f"{view}{SEPARATOR}{field.name}")
         if field.name == "region":
@@ -72,15 +75,18 @@ def _records(view: str, counted: str) -> str:
         elif field.name not in _OF_SERIES and field.name not in {"recipe_id", "series_key"}:
             expressions[field.name] = f"{stored}[i]"
     every = f"unnest(range(1, len({quoted(f'{view}{SEPARATOR}{counted}')}) + 1)) AS i"
-    return _create(view, expressions, f"(SELECT *, {every} FROM store.results) r {_RESULT_ROW}")  # noqa: S608
+    # joined before the lists are multiplied: DuckDB 2.0 copies whole lists through a join, once per record
+    of_series = ", ".join(f"b.{name}" for name in _OF_SERIES)
+    rows = f"SELECT r.* EXCLUDE (study_key, patient_key, modality, site), {of_series}, {every} FROM store.results r"  # noqa: S608
+    return _create(view, expressions, f"({rows} {_RESULT_ROW})")
 
 
 def _region(level: str) -> str:
-    regions: dict[str, list[str]] = {}
-    for known in LEVELS:
-        regions.setdefault(known.region, []).append(f"'{known.name}'")
-    cases = " ".join(f"WHEN {level} IN ({', '.join(names)}) THEN '{region}'" for region, names in regions.items())
-    return f"CASE {cases} END"
+    # not IN (...): DuckDB 2.0 makes a join of a long list, and runs it where the region is not asked for
+    starts = " ".join(
+        f"WHEN starts_with({level}, '{name[0].upper()}') THEN '{name}'" for name in ("cervical", "thoracic", "lumbar")
+    )
+    return f"CASE WHEN {level} IN ('SACRUM', 'COCCYX') THEN 'sacral' {starts} END"
 
 
 def _studies() -> str:

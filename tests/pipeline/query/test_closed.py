@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
-import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -147,15 +146,15 @@ def test_what_reads_is_answered(closed: Store, sql: str) -> None:
 
 
 def test_variables_of_the_caller_are_no_tables(closed: Store) -> None:
-    mine = pd.DataFrame({"a": [1]})
+    mine = pa.table({"a": [1]})
     with pytest.raises(QueryError, match="mine"):
         run_query(closed, "FROM mine")
-    assert len(mine) == 1
+    assert mine.num_rows == 1
 
 
 def test_a_table_of_ones_own_can_be_joined_on_a_connection(closed: Store) -> None:
     connection = connect(closed)
-    connection.register("mine", pd.DataFrame({"patient_key": ["p1"], "arm": ["A"]}))
+    connection.register("mine", pa.table({"patient_key": ["p1"], "arm": ["A"]}))
     assert connection.execute("SELECT arm FROM lesions JOIN mine USING (patient_key)").fetchall() == [("A",)]
     connection.close()
 
