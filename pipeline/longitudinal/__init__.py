@@ -8,13 +8,9 @@
     events       links that hang together: new, resolved, growing, ..., merged, split
     match        two scans, or all scans of a patient: edges
     changes      the edges that the store lacks, made and added
-    views, rules SQL of the views `edges` and `changes`, and of the response rules
+    views        SQL of the views `edges` and `changes`
+    rules        SQL of the response rules
 
 Every vertebra is registered by itself, for the spine bends between two scans and a vertebra does not. No real truth
 over time was at hand: the tests are made-up scans with a known change.
 """
-
-from pipeline.longitudinal.changes import missing_pairs, update_changes
-from pipeline.longitudinal.match import match_patient, match_scans
-
-__all__ = ["match_patient", "match_scans", "missing_pairs", "update_changes"]

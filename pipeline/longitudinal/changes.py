@@ -37,7 +37,7 @@ def update_changes(
 
     Args:
         store: Volumes and masks are read from it, files are added to `changes/`.
-        connection: The store's views `scans`, `series` and `lesions`.
+        connection: The store's views `store.timeline`, `series` and `lesions`.
         progress: Told the pairs done and all pairs to do.
 
     Raises:

@@ -14,14 +14,12 @@ MATCHING = 1
 """Version of the matching; enters every `pair_id`, so that a new one matches everything again."""
 
 TIMELINE = """
-SELECT s.recipe_id, s.patient_key, s.modality, s.study_key, s.series_key, s.attempt, s.labels_uri, r.volume_uri,
+SELECT t.recipe_id, t.patient_key, t.modality, t.study_key, t.series_key, t.attempt, t.labels_uri, r.volume_uri,
     r.frame_of_reference_key
-FROM scans s JOIN series r USING (series_key)
-WHERE s.status = 'ok' AND s.is_primary AND s.study_day IS NOT NULL AND s.n_lesions IS NOT NULL
-ORDER BY s.recipe_id, s.patient_key, s.modality, s.study_day, s.study_key, s.series_key
+FROM store.timeline t JOIN series r USING (series_key)
+ORDER BY t.recipe_id, t.patient_key, t.modality, t.scan_number
 """
-"""Scans that count, in their order: of each study and modality the series that stands for it. Studies of one day follow
-each other by their key; a study without a date has no place in time and is left out."""
+"""Scans that count, patient by patient in order of time."""
 
 FACTS = """
 SELECT series_key, lesion_id, level, centroid_mm, volume_mm3, area_mm2, long_axis_mm, hu_mean, suv_max, lesion_type
@@ -96,7 +94,7 @@ class Pair:
 
 
 def read_pairs(connection: duckdb.DuckDBPyConnection) -> list[Pair]:
-    """Every two scans that follow each other, from the views `scans` and `series`."""
+    """Every two scans that follow each other, from the views `store.timeline` and `series`."""
     rows = _records(connection.execute(TIMELINE))
     return [pair for _, group in groupby(rows, key=_patient) for pair in pairs_of(list(group))]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.grid import Grid, Volume
-from pipeline.longitudinal import match_scans
+from pipeline.longitudinal.match import match_scans
 from schemas.columns import table
 from schemas.edges import EDGES, REASONS, STATES
 from tests.pipeline.longitudinal.patients import Body, Sphere, grid_at, masked, scanned, turned
