@@ -7,8 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.servers import ObjectStorage, seaweedfs
+
+# a busy machine is no failure
+settings.register_profile("spinetally", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("spinetally")
 
 ROOT = Path(__file__).resolve().parents[1]
 

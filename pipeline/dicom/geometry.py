@@ -24,7 +24,7 @@ MOST_TILT_DEGREES = 45.0
 """A gantry tilts by 30 degrees at most; what is displaced further is no tilt."""
 
 _STEP_SHARE = 0.05
-_ROUNDING_MM = 0.06  # positions written with one decimal are off by 0.05 mm at most
+_ROUNDING_MM = 0.11  # positions written with one decimal are off by 0.05 mm, and so are the ends they are held to
 _ROUNDING_SHARE = 0.25
 _COSINE = 1e-3
 

@@ -96,7 +96,7 @@ def _strays(slices: list[Slice]) -> tuple[list[Slice], list[Slice]]:
     groups = _directions(slices)
     body = max(groups, key=len)
     others = [group for group in groups if group is not body]
-    if len(body) < 3 or any(len(group) > 1 for group in others):
+    if len(body) < 3 or any(len(group) > 1 or group[0].frame.orientation is None for group in others):
         return slices, []
     return body, [slice_ for group in others for slice_ in group]
 

@@ -102,6 +102,7 @@ def read_dicom(entry: SeriesEntry, config: CohortConfig) -> SourceVolume:
     """
     reading = _read(entry, config)
     pictures, copies = without_copies(reading.pictures)
+    instances = {picture.uid for picture in pictures}
     if entry.part_reason == "view" or _is_planar(reading.headers[0]):
         source = _planar(pictures)
     else:
@@ -111,7 +112,7 @@ def read_dicom(entry: SeriesEntry, config: CohortConfig) -> SourceVolume:
         **source.columns,
         "lossy": reading.lossy,
         "transfer_syntax": reading.transfer_syntax,
-        "n_instances": len({picture.uid for picture in pictures}),
+        "n_instances": len(instances),
         "n_duplicates": copies,
     }
     return SourceVolume(source.volume, columns)
