@@ -119,7 +119,7 @@ def find_work(
             scans[row.shard].append(key)
     ordered = [*dict.fromkeys(plan["shard"].to_pylist()), *sorted(scans)]
     return [
-        ShardWork(shard, tuple(entries[shard]), tuple(scans[shard]))
+        ShardWork(shard, tuple(entries[shard]), tuple(sorted(scans[shard])))
         for shard in dict.fromkeys(ordered)
         if shard in entries or shard in scans
     ]

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flows.counts import Counts, Summary
-from flows.pending import Known, KnownSeries, Retry, ShardWork, count_statuses, find_work, first_scans, read_known
+from flows.pending import Known, Retry, ShardWork, count_statuses, find_work, first_scans, read_known
 from flows.shards import expected_scans
 from flows.stages import Stages
 from pipeline.identity import SECRET, Identity
@@ -74,28 +74,23 @@ class Outlook:
     def new_counts(self) -> Counts:
         """Counts for a run of this."""
         steps = sum(len(each) + expected_scans(each.entries, self.recipes.keys()) for each in self.work)
-        return Counts(total=steps, no_model=self._before["no_model"], started=self.started)
+        return Counts(total=steps, no_model=self._untouched["no_model"], started=self.started)
 
     def summary(self, counts: Counts) -> Summary:
         """The summary of a run of this."""
-        excluded = sum(entry.excluded_by is not None for entry in self.index.series)
-        again = sum((self.recipe_ids.get(row.modality or ""), key) in self.known.scans for key, row in self._redone)
         return counts.summary(
             series=len(self.index.series),
-            excluded=excluded,
-            done_before=self._before["done"] - again,
+            excluded=sum(entry.excluded_by is not None for entry in self.index.series),
+            done_before=self._untouched["done"],
             recipes=self.recipe_ids,
         )
 
     @property
-    def _before(self) -> Counter[str]:
-        return count_statuses(self.known, self.recipe_ids)
-
-    @property
-    def _redone(self) -> list[tuple[str, KnownSeries]]:
-        """Series of the store whose scan is done again."""
-        keys = [key for each in self.work for key in (*each.scans, *(entry.series_key for entry in each.entries))]
-        return [(key, self.known.series[key]) for key in keys if key in self.known.series]
+    def _untouched(self) -> Counter[str]:
+        """Of the series that this run leaves alone: `done`, `no_model`, ..."""
+        touched = {key for each in self.work for key in (*each.scans, *(e.series_key for e in each.entries))}
+        left_alone = {key: row for key, row in self.known.series.items() if key not in touched}
+        return count_statuses(Known(left_alone, self.known.scans), self.recipe_ids)
 
 
 def look(

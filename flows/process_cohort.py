@@ -15,6 +15,7 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.changes import add_changes
 from flows.cluster import local_capacity, open_client
 from flows.counts import Summary, as_markdown
 from flows.passes import do_shards
@@ -78,6 +79,7 @@ def do_work(outlook: Outlook) -> Summary:
             with open_client(outlook.config, local_capacity(outlook.config)) as client:
                 log.info("%d shards to do; Dask's page is %s", len(outlook.work), client.dashboard_link)
                 do_shards(outlook, client, counts)
+                add_changes(client, outlook.opened_store, batch_seconds=outlook.config.limits.scan_seconds)
     summary = outlook.summary(counts)
     _for_show(lambda: create_markdown_artifact(as_markdown(summary, counts.reasons), key="summary"))
     return summary

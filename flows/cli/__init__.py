@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import ask, demo, models, run, survey
+from flows.cli import ask, care, demo, models, run, survey
 from flows.cli.console import log_to_stderr
 from pipeline.errors import RequestError, ServiceError, SpinetallyError
 
@@ -28,6 +28,7 @@ app.command()(run.run)
 app.command()(survey.status)
 app.command()(ask.sql)
 app.command()(run.retry)
+app.command()(care.compact)
 app.add_typer(models.app, name="models")
 
 

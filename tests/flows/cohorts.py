@@ -16,7 +16,7 @@ SHAPE = (12, 11, 10)
 PRECOMPUTED = {"CT": {"lesions": {"model": "precomputed"}}}
 
 
-def write_scan(folder: Path, name: str, *, n_lesions: int = 2, seed: int = 0) -> None:
+def write_scan(folder: Path, name: str, *, n_lesions: int = 2, seed: int = 0, has_geometry: bool = True) -> None:
     """A scan `name.nii.gz` and its mask `name_lesions.nii.gz` with that many lesions of 2 x 2 x 2 voxels."""
     voxels = np.random.default_rng(seed).integers(-200, 400, SHAPE).astype(np.int16)
     mask = np.zeros(SHAPE, np.uint8)
@@ -26,7 +26,8 @@ def write_scan(folder: Path, name: str, *, n_lesions: int = 2, seed: int = 0) ->
     folder.mkdir(parents=True, exist_ok=True)
     for suffix, array in (("", voxels), ("_lesions", mask)):
         image = nib.Nifti1Image(array, affine)
-        image.set_qform(affine, code=1)
+        image.set_sform(affine, code=2 * has_geometry)
+        image.set_qform(affine, code=1 * has_geometry)
         nib.save(image, folder / f"{name}{suffix}.nii.gz")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -34,6 +36,8 @@ def prefect_server() -> Iterator[TemporaryServer]:
         assert isinstance(server, TemporaryServer)
         server.wait()
         yield server
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        gc.collect()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

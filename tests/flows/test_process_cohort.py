@@ -61,7 +61,7 @@ def test_deleting_a_results_file_makes_exactly_its_scans_again(cohort: Any) -> N
     summary = launch(config, stages=Stages(ingest=fakes.never, process=fakes.process_nothing))
     assert (summary["ingested"], summary["processed"], summary["done_before"]) == (0, len(held), 5 - len(held))
     (made,) = set(store.list("results")) - {second}
-    assert store.read_table(made)["series_key"].to_pylist() == held
+    assert sorted(store.read_table(made)["series_key"].to_pylist()) == sorted(held)
 
 
 def test_what_failed_waits_for_retry(cohort: Any) -> None:
@@ -75,9 +75,7 @@ def test_what_failed_waits_for_retry(cohort: Any) -> None:
 
 
 def test_quarantine_waits_for_retry_and_a_new_version_does_not(cohort: Any, tmp_path: Path) -> None:
-    broken = tmp_path / "scans" / "s1.nii.gz"
-    good = broken.read_bytes()
-    broken.write_bytes(good[: len(good) // 2])
+    write_scan(tmp_path / "scans", "s1", has_geometry=False)
     config = cohort()
     summary = launch(config, stages=NOTHING)
     assert (summary["ingested"], summary["quarantined"], summary["processed"]) == (4, 1, 4)

@@ -1,0 +1,52 @@
+"""After the shards: the same lesion found again in a patient's scans, batch by batch on the workers."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from distributed import Client
+
+from flows.fan_out import fan_out
+from flows.work import Job, Row
+from pipeline.longitudinal.changes import batches, commit_edges, match_batch, missing_pairs
+from pipeline.longitudinal.timeline import Pair
+from pipeline.query import connect
+from pipeline.store import Store
+from schemas.reasons import Reason
+
+log = logging.getLogger("spinetally.changes")
+
+
+def add_changes(client: Client, store: Store, *, batch_seconds: float) -> int:
+    """Match what is not matched yet; how many pairs of scans that were.
+
+    A batch that cannot be matched is left for the next run: its scans have their rows all the same.
+
+    Raises:
+        ServiceError: a service went away; what was added until then stays.
+    """
+    connection = connect(store)
+    try:
+        pairs = missing_pairs(store, connection)
+    finally:
+        connection.close()
+    job = Job(match_and_commit, {"store": store}, batch_seconds)
+    rows = fan_out(client, job, list(batches(pairs)), blame=_left_for_later, on_row=lambda _row: None)
+    return sum(row["pairs"] for row in rows)
+
+
+def match_and_commit(batch: list[Pair], *, store: Store) -> Row:
+    """On a worker: match the pairs of a batch and add their file."""
+    connection = connect(store)
+    try:
+        edges = match_batch(store, connection, batch)
+    finally:
+        connection.close()
+    commit_edges(store, batch, edges)
+    return {"pairs": len(batch)}
+
+
+def _left_for_later(batch: Any, reason: Reason, sentence: str) -> Row:
+    log.warning("%d pairs of scans could not be matched (%s: %s)", len(batch), reason.value, sentence)
+    return {"pairs": 0}

@@ -1,0 +1,105 @@
+"""What it costs to run nothing: milliseconds per scan of index, plan, shards, commits and summary, and memory.
+
+SPINETALLY_BENCH_SCANS=10000,100000 python -m pytest -m bench -s tests/bench/bench_orchestration.py
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow as pa
+import pytest
+
+from flows.launch import launch
+from flows.prefect_server import prefect_api
+from flows.stages import Stages
+from pipeline.index import SourceIndex
+from pipeline.series import SeriesEntry, SeriesFile
+from schemas.catalog import INDEX
+from schemas.config import CohortConfig
+from tests.flows.fakes import process_nothing
+
+SIZES = [int(n) for n in os.environ.get("SPINETALLY_BENCH_SCANS", "1000,4000").split(",")]
+PER_PATIENT = 2
+MIB = 1 << 20
+
+
+def _entry(number: int) -> SeriesEntry:
+    def key(what: str, n: int) -> str:
+        return hashlib.sha256(f"{what} {n}".encode()).hexdigest()[:32]
+
+    patient = number // PER_PATIENT
+    return SeriesEntry(
+        series_key=key("series", number), study_key=key("study", number), patient_key=key("patient", patient),
+        series_uid_key=key("uid", number), version=key("version", number), ingest_id="bench", kind="dicom",
+        files=(SeriesFile(f"s3://bucket/{number}", 1),), modality="CT", n_voxels=1, source_bytes=1,
+    )  # fmt: skip
+
+
+def _index_of(n_scans: int) -> Callable[..., SourceIndex]:
+    def index(*_: Any, **__: Any) -> SourceIndex:
+        empty = pa.table({})
+        return SourceIndex(tuple(map(_entry, range(n_scans))), {"files": n_scans}, INDEX.empty_table(), empty, empty)
+
+    return index
+
+
+def ingest_nothing(entry: SeriesEntry, *, store: Any, shard: str, attempt: str, config: Any) -> dict[str, Any]:
+    """A row of the catalog for a series that was not read."""
+    copied = ("series_key", "study_key", "patient_key", "series_uid_key", "version", "ingest_id", "modality")
+    return {name: getattr(entry, name) for name in copied} | {
+        "part": 0, "shard": shard, "attempt": attempt, "status": "ok", "finished_at": datetime.now(UTC),
+    }  # fmt: skip
+
+
+@contextmanager
+def _peak_memory() -> Iterator[list[float]]:
+    """MiB of this process, sampled: the first and the largest."""
+    process, stop = psutil.Process(), threading.Event()
+    seen = [process.memory_info().rss / MIB] * 2
+
+    def sample() -> None:
+        while not stop.wait(0.5):
+            seen[1] = max(seen[1], process.memory_info().rss / MIB)
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.bench
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("n_scans", SIZES)
+def test_overhead_per_scan(n_scans: int, tmp_path: Path) -> None:
+    config = CohortConfig.model_validate(
+        {"source": "nowhere", "store": str(tmp_path / "store"), "recipe": {"CT": {"lesions": {"model": "precomputed"}}}}
+    )
+    stages = Stages(index=_index_of(n_scans), ingest=ingest_nothing, process=process_nothing)
+    with prefect_api() as api:
+        api.wait()
+        with _peak_memory() as memory:
+            begun = time.perf_counter()
+            summary = launch(config, stages=stages)
+            seconds = time.perf_counter() - begun
+    assert summary["processed"] == n_scans
+    begun = time.perf_counter()
+    again = launch(config, stages=replace(stages, ingest=None, process=None))  # type: ignore[arg-type]
+    assert again["done_before"] == n_scans
+    print(
+        f"\n{n_scans} scans: {seconds:.1f} s, {1000 * seconds / n_scans:.2f} ms per scan (ingest and process), "
+        f"flow's process {memory[0]:.0f} to {memory[1]:.0f} MiB; a second run {time.perf_counter() - begun:.1f} s"
+    )

@@ -1,0 +1,228 @@
+"""The commands: what they print where, and how they end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flows.cli import main
+from flows.launch import launch
+from flows.stages import Stages
+from pipeline.store import Store
+from tests.flows import fakes
+from tests.flows.cohorts import PRECOMPUTED, config_of, write_cohort
+
+HEAVY = ("torch", "prefect", "dask", "distributed", "SimpleITK", "openvino")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Cli:
+    """Runs commands in this process."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch, self._capfd = monkeypatch, capfd
+
+    def __call__(self, *arguments: object) -> Ended:
+        self._monkeypatch.setattr(sys, "argv", ["spinetally", *map(str, arguments)])
+        self._capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = self._capfd.readouterr()
+        return Ended(int(ended.value.code or 0), captured.out, captured.err)
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(monkeypatch, capfd)
+
+
+@pytest.fixture
+def cohort(tmp_path: Path) -> Path:
+    """A cohort file over three scans; no store yet."""
+    write_cohort(tmp_path, 3)
+    return _cohort_file(tmp_path)
+
+
+def _cohort_file(folder: Path, **more: Any) -> Path:
+    values = {"cohort": "boxes", "source": "manifest.csv", "store": "store", "recipe": PRECOMPUTED} | more
+    (folder / "cohort.yaml").write_text(yaml.safe_dump(values))
+    return folder / "cohort.yaml"
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory, prefect_server: Any, cluster_address: str) -> Path:
+    """A cohort file whose store is finished: two scans with results, one that failed to be read."""
+    folder = tmp_path_factory.mktemp("done")
+    write_cohort(folder, 3)
+    broken = folder / "scans" / "s2.nii.gz"
+    broken.write_bytes(broken.read_bytes()[:100])
+    launch(config_of(folder, cluster=cluster_address), stages=Stages(process=fakes.process_nothing))
+    return _cohort_file(folder, cluster=cluster_address)
+
+
+def _refused(ended: Ended, *words: str, code: int = 2) -> None:
+    assert ended.code == code
+    assert ended.out == ""
+    lines = ended.err.strip().splitlines()
+    assert len(lines) == 1, "one clear line"
+    assert lines[0].startswith("spinetally: ")
+    assert "Traceback" not in ended.err
+    for word in words:
+        assert word in lines[0]
+
+
+def test_help_and_questions_start_quickly() -> None:
+    code = (
+        "import sys, flows.cli, pipeline.query, flows.cohort_file; print([m for m in sys.argv[1:] if m in sys.modules])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, *HEAVY], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "[]", "these belong into the commands that need them"
+
+
+def test_index_says_what_is_there_and_writes_nothing(cli: Cli, cohort: Path) -> None:
+    facts = cli("index", cohort, "--json").json
+    assert (facts["series"], facts["patients"], facts["modalities"]) == (3, 3, {"CT": 3})
+    assert cli("index", cohort.parent / "manifest.csv").code == 0
+    assert not (cohort.parent / "store").exists()
+
+
+def test_a_dry_run_writes_nothing(cli: Cli, cohort: Path) -> None:
+    facts = cli("run", cohort, "--dry-run", "--json").json
+    assert (facts["to_ingest"], facts["to_process"], facts["shards"]) == (3, 3, 1)
+    assert cli("run", cohort, "--dry-run", "--limit", "2", "--json").json["to_ingest"] == 2
+    assert not (cohort.parent / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"source": "nowhere"}, ("source",)),
+        ({"source": "empty"}, ("source",)),
+        ({"soruce": "x"}, ("unknown key 'soruce'", "did you mean 'source'")),
+        (
+            {"recipe": {"CT": {"lesions": {"model": "builtin/ct-lesion"}}}},
+            ("no model 'builtin/ct-lesion'", "ct-lesions"),
+        ),
+        ({"recipe": {"US": {}}}, ("recipe.US", "CT")),
+        ({"store": "taken"}, ("no store.json",)),
+        ({"store": "newer"}, ("layout 99",)),
+    ],
+)
+def test_a_wrong_request_is_one_line_and_writes_nothing(
+    cli: Cli, cohort: Path, change: dict[str, Any], words: tuple[str, ...]
+) -> None:
+    folder = cohort.parent
+    (folder / "empty").mkdir()
+    (folder / "empty" / "letter.pdf").write_bytes(b"%PDF-1.4")
+    (folder / "taken").mkdir()
+    (folder / "taken" / "thesis.docx").write_bytes(b"mine")
+    (folder / "newer").mkdir()
+    (folder / "newer" / "store.json").write_text('{"layout": 99, "cohort": "boxes"}')
+    _cohort_file(folder, **change)
+    before = sorted(folder.rglob("*"))
+    _refused(cli("run", cohort, "--json"), *words)
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_no_such_cohort_file(cli: Cli, tmp_path: Path) -> None:
+    _refused(cli("run", tmp_path / "no.yaml"), "no.yaml", "No such file")
+    _refused(cli("sql", tmp_path / "no.yaml", "SELECT 1"), "no.yaml")
+
+
+def test_questions_before_the_first_run(cli: Cli, cohort: Path) -> None:
+    _refused(cli("sql", cohort, "SELECT 1"), "there is no store here")
+    _refused(cli("status", cohort), "there is no store here")
+
+
+def test_answers_in_every_form(cli: Cli, done: Path, tmp_path: Path) -> None:
+    question = "SELECT status, count(*) AS n FROM series GROUP BY ALL ORDER BY ALL"
+    assert cli("sql", done, question, "--json").json == [{"status": "ok", "n": 2}, {"status": "quarantined", "n": 1}]
+    assert cli("sql", done, question, "--format", "csv").out == "status,n\nok,2\nquarantined,1\n"
+    assert "quarantined  1" in cli("sql", done, question).out
+    assert cli("sql", done, question, "--format", "parquet", "-o", tmp_path / "a.parquet").code == 0
+    assert (tmp_path / "a.parquet").read_bytes().startswith(b"PAR1")
+    names = {(row["view"], row["column"]) for row in cli("sql", done, "--describe", "--json").json}
+    assert ("lesions", "volume_mm3") in names
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("SELEKT 1",), ("syntax error",)),
+        (("SELECT nothing FROM lesions",), ("nothing",)),
+        (("DROP VIEW lesions",), ("DROP",)),
+        (("COPY lesions TO 'x.csv'",), ("COPY",)),
+        (("SELECT * FROM read_csv('/etc/passwd')",), ("read_csv",)),
+        (("SELECT 1; SELECT 2",), ("one statement",)),
+        (("SELECT 1", "--format", "xml"), ("xml", "table, csv, json, parquet")),
+        ((), ("--describe",)),
+    ],
+)
+def test_bad_questions(cli: Cli, done: Path, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
+    _refused(cli("sql", done, *arguments), *words)
+
+
+def test_status_counts_from_the_store(cli: Cli, done: Path) -> None:
+    facts = cli("status", done, "--json").json
+    assert facts["series"] == {
+        "series": 3, "ok": 2, "quarantined": 1, "excluded": 0, "pending": 0, "no_model": 0,
+    }  # fmt: skip
+    scans = facts["scans"]["CT"]
+    assert (scans["done"], scans["pending"], scans["failed"], scans["lesions"]) == (2, 0, 0, 2)
+    (reason,) = facts["reasons"]
+    assert (reason["n"], bool(reason["what_to_do"])) == (1, True)
+    assert "quarantined" in cli("status", done).out
+
+
+def test_a_run_with_nothing_to_do_says_so_as_json(cli: Cli, done: Path) -> None:
+    summary = cli("run", done, "--json").json
+    assert set(summary) == {
+        "series", "ingested", "quarantined", "excluded", "processed", "failed", "done_before", "no_model", "lesions",
+        "seconds", "recipes",
+    }  # fmt: skip
+    assert (summary["processed"], summary["done_before"]) == (0, 2)
+
+
+def test_retry_knows_its_reasons(cli: Cli, done: Path) -> None:
+    _refused(cli("retry", done, "--reason", "gpa"), "no reason code 'gpa'", "did you mean gap?")
+    assert cli("retry", done, "--reason", "gap", "--json").json["quarantined"] == 0
+
+
+def test_a_missing_service_is_code_3(cli: Cli, cohort: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.prefect_server._answers", lambda *_, **__: False)
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    _refused(cli("run", cohort), "no Prefect server answers", code=3)
+
+
+def test_models(cli: Cli) -> None:
+    assert "precomputed" in {row["model"] for row in cli("models", "list", "--json").json}
+    assert cli("models", "show", "builtin/ct-lesions", "--json").json["task"] == "lesions"
+    _refused(cli("models", "show", "builtin/nothing"), "no model")
+
+
+def test_scans_that_fail_are_code_1(
+    cli: Cli, cohort: Path, monkeypatch: pytest.MonkeyPatch, prefect_server: Any
+) -> None:
+    store = cohort.parent / "store"
+    monkeypatch.setattr("flows.launch.launch", lambda *_, **__: {"failed": 1, "seconds": 0, "recipes": {}})
+    assert cli("run", cohort).code == 1
+    assert not Store(str(store)).exists("store.json")
