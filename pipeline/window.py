@@ -8,7 +8,7 @@ blended needs no division, and a slab is finished as soon as no later window rea
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -82,19 +82,22 @@ def blended_slabs(
     fill: float = 0.0,
     flips: Sequence[Sequence[int]] = (),
     spread: bool = False,
+    empty_below: float | None = None,
 ) -> Iterator[torch.Tensor]:
     """The same in slabs [k, dz, y, x] along z, each given as soon as it is final, on the network's device.
 
     Only one row of windows is held, k x patch z x y x x values, whatever the length of the scan.
-    Arguments as `predict_on_model_grid`; `spread` as `window_starts`.
+    Arguments as `predict_on_model_grid`; `spread` as `window_starts`. A window that holds one value only, such as the
+    padding around a scanned disc, is given the network's answer to that value, which is computed once. `empty_below`
+    takes a window in which nothing is above it for such a one, which is quicker still and no longer exact.
     """
     padded, inner = _padded(array, patch, fill)
     starts = [window_starts(n, p, overlap, spread=spread) for n, p in zip(padded.shape[1:], patch, strict=True)]
     weights = [_axis_weights(s, p, n) for s, p, n in zip(starts, patch, padded.shape[1:], strict=True)]
-    run = _flipping(network, flips)
+    run = _Answers(network, flips, empty_below)
     row: torch.Tensor | None = None
     for index, z in enumerate(starts[0]):
-        for offsets, scores in _windows(network, run, padded, patch, z, starts[1], starts[2]):
+        for offsets, scores in run.of_row(padded, patch, z, list(itertools.product(starts[1], starts[2]))):
             if row is None:
                 row = scores.new_zeros((scores.shape[0], patch[0], *padded.shape[2:]))
             _, y, x = (slice(o, o + p) for o, p in zip((0, *offsets), patch, strict=True))
@@ -106,29 +109,55 @@ def blended_slabs(
         row = torch.cat([row[:, done:], torch.zeros_like(row[:, :done])], dim=1)
 
 
-def _windows(
-    network: Network, run: Callable[[torch.Tensor], torch.Tensor], padded: Float32, patch: Size, z: int,
-    ys: list[int], xs: list[int],
-) -> Iterator[tuple[tuple[int, int], torch.Tensor]]:  # fmt: skip
-    """The windows of one row (one place along z), a batch at a time: (y, x) and its scores [k, z, y, x]."""
-    places = list(itertools.product(ys, xs))
-    while places:
-        batch, places = places[: network.batch], places[network.batch :]
-        windows = [padded[:, z : z + patch[0], y : y + patch[1], x : x + patch[2]] for y, x in batch]
-        yield from zip(batch, run(torch.from_numpy(np.stack(windows))), strict=True)
+class _Answers:
+    """A network's scores of windows, averaged over mirrored copies; those of windows of one value are kept."""
 
+    def __init__(self, network: Network, flips: Sequence[Sequence[int]], empty_below: float | None) -> None:
+        self._network = network
+        self._flips = flips
+        self._empty_below = empty_below
+        self._constant: tuple[float, torch.Tensor] | None = None
 
-def _flipping(network: Network, flips: Sequence[Sequence[int]]) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The network, averaged over mirrored copies."""
+    def of_row(
+        self, padded: Float32, patch: Size, z: int, places: list[tuple[int, int]]
+    ) -> Iterator[tuple[tuple[int, int], torch.Tensor]]:
+        """(y, x) and the scores [k, z, y, x] of each window at one place along z, a batch at a time."""
+        waiting: list[tuple[tuple[int, int], Float32]] = []
+        for place in places:
+            y, x = place
+            window = padded[:, z : z + patch[0], y : y + patch[1], x : x + patch[2]]
+            value = self._single_value(window)
+            if value is not None:
+                yield place, self._of_value(value, window.shape)
+                continue
+            waiting.append((place, window))
+            if len(waiting) >= self._network.batch:
+                yield from self._of_batch(waiting)
+                waiting = []
+        if waiting:
+            yield from self._of_batch(waiting)
 
-    def run(windows: torch.Tensor) -> torch.Tensor:
-        total = network(windows)
-        for axes in flips:
+    def _single_value(self, window: Float32) -> float | None:
+        highest = float(window.max())
+        if self._empty_below is not None and highest <= self._empty_below:
+            return self._empty_below
+        return highest if float(window.min()) == highest else None
+
+    def _of_value(self, value: float, shape: tuple[int, ...]) -> torch.Tensor:
+        if self._constant is None or self._constant[0] != value:
+            self._constant = (value, self._run(torch.full((1, *shape), value))[0])
+        return self._constant[1]
+
+    def _of_batch(self, batch: list[tuple[tuple[int, int], Float32]]) -> Iterator[tuple[tuple[int, int], torch.Tensor]]:
+        scores = self._run(torch.from_numpy(np.stack([window for _, window in batch])))
+        yield from zip((place for place, _ in batch), scores, strict=True)
+
+    def _run(self, windows: torch.Tensor) -> torch.Tensor:
+        total = self._network(windows)
+        for axes in self._flips:
             dims = [axis + 2 for axis in axes]
-            total = total + network(windows.flip(dims)).flip(dims)
-        return total / (len(flips) + 1)
-
-    return run if flips else network
+            total = total + self._network(windows.flip(dims)).flip(dims)
+        return total / (len(self._flips) + 1) if self._flips else total
 
 
 def _padded(array: Float32, patch: Size, fill: float) -> tuple[Float32, tuple[slice, slice, slice]]:

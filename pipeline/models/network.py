@@ -43,6 +43,7 @@ class VoxelNetwork:
         channels: int = 1,
         device: torch.device | None = None,
         backend: str = "auto",
+        convertible: Any = None,
     ) -> VoxelNetwork:
         """From a torch module; on OpenVINO it is converted, compiled and compared with torch once.
 
@@ -52,6 +53,7 @@ class VoxelNetwork:
             channels: input channels.
             device: where it runs, the CPU by default.
             backend: auto, torch or openvino (see `choose_backend`).
+            convertible: what OpenVINO converts, where that is not the module itself (a torch.export program).
 
         Raises:
             ModelError: the module does not run on such windows, or OpenVINO gives other scores than torch.
@@ -60,7 +62,7 @@ class VoxelNetwork:
         chosen = choose_backend(backend, device)
         run = _torch_run(module, device)
         if chosen == "openvino":
-            run = _converted(module, run, patch=patch, channels=channels)
+            run = _converted(convertible or module, run, patch=patch, channels=channels)
         return cls(run, device=device, backend=chosen, channels=channels, batch=1 if device.type == "cpu" else 4)
 
     @torch.inference_mode()
@@ -88,6 +90,11 @@ class VoxelNetwork:
         except torch.cuda.OutOfMemoryError:
             if len(windows) == 1:
                 raise ScanError(Reason.OUT_OF_MEMORY, "one window alone does not fit the GPU's memory") from None
+        except (RuntimeError, IndexError, TypeError, ValueError) as failure:
+            raise ScanError(
+                Reason.MODEL_OUTPUT,
+                f"the network does not run on windows {list(windows.shape)}: {first_line(failure)}",
+            ) from failure
         torch.cuda.empty_cache()
         self.batch = max(1, len(windows) // 2)
         return torch.cat([self._halving(part) for part in torch.split(windows, self.batch)])
@@ -111,15 +118,20 @@ def _first(output: Any) -> torch.Tensor:
     return output
 
 
-def _converted(module: torch.nn.Module, reference: Run, *, patch: Any, channels: int) -> Run:
+def _converted(source: Any, reference: Run, *, patch: Any, channels: int) -> Run:
     example = torch.randn(1, channels, *(patch or (32, 32, 32)), generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        expected = reference(example)
+    try:
+        with torch.inference_mode():
+            expected = reference(example)
+    except (RuntimeError, IndexError, TypeError, ValueError) as failure:
+        raise ModelError(f"the network does not run on {list(example.shape)}: {first_line(failure)}") from failure
     shape = [1, channels, *patch] if patch else [-1, channels, -1, -1, -1]
     try:
-        model = openvino.convert_model(module, example_input=example, input=[(shape, openvino.Type.f32)])
+        model = openvino.convert_model(source, example_input=example, input=[(shape, openvino.Type.f32)])
     except Exception as failure:  # the converter raises a class of its own for each operation
-        raise ModelError(f"OpenVINO cannot convert the network ({_line(failure)}); set `backend: torch`") from failure
+        raise ModelError(
+            f"OpenVINO cannot convert the network ({first_line(failure)}); set `backend: torch`"
+        ) from failure
     run = openvino_run(model)
     difference = float((run(example) - expected).abs().max() / (expected.max() - expected.min()).clamp_min(1e-6))
     if not difference < _TOLERANCE:
@@ -144,5 +156,6 @@ def openvino_run(model: openvino.Model) -> Run:
     return run
 
 
-def _line(failure: BaseException) -> str:
+def first_line(failure: BaseException) -> str:
+    """The first line of what a library says, at most 200 characters."""
     return str(failure).strip().splitlines()[0][:200] if str(failure).strip() else type(failure).__name__

@@ -5,18 +5,17 @@ from __future__ import annotations
 import hashlib
 import importlib
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from pydantic import ValidationError
 
 from pipeline.errors import ModelError
 from pipeline.models.device import choose_device
 from pipeline.models.files import digest_of, local_folder
+from pipeline.models.place import Opener
+from pipeline.models.place import Place as Place
 from pipeline.models.predictor import Predictor
 from schemas.model import ModelSpec
 
@@ -35,22 +34,6 @@ _WITHOUT_FILES = {
     ),
 }  # fmt: skip
 
-
-@dataclass(frozen=True)
-class Place:
-    """Where and how a model is opened."""
-
-    folder: Path
-    """Holds model.yaml and what it names."""
-    device: torch.device
-    """Where the network runs."""
-    backend: str
-    """auto, torch or openvino."""
-    trust: bool
-    """Whether the person who runs this allows code in the weights to run."""
-
-
-Opener = Callable[[ModelSpec, Place], Predictor]
 
 _OPENERS = {
     "threshold": "pipeline.models.formats.threshold",

@@ -1,0 +1,59 @@
+"""Networks that OpenVINO reads: ONNX (`model.onnx`) and OpenVINO IR (`model.xml` with `model.bin` beside it)."""
+
+from __future__ import annotations
+
+import openvino
+
+from pipeline.errors import ModelError
+from pipeline.models.device import choose_backend
+from pipeline.models.formats.torch_files import weights_file
+from pipeline.models.network import VoxelNetwork, first_line, openvino_run
+from pipeline.models.place import Place
+from pipeline.models.predictor import Predictor
+from pipeline.models.voxelwise import VoxelwiseModel
+from schemas.model import ModelSpec
+
+
+def open_model(spec: ModelSpec, place: Place) -> Predictor:
+    """A model of the formats onnx or openvino; it runs on the CPU.
+
+    Raises:
+        ModelError: the file is damaged, its input is not [n, 1, z, y, x], or its size stays open.
+    """
+    if place.device.type != "cpu" or choose_backend(place.backend, place.device) != "openvino":
+        raise ModelError(
+            f"model {spec.name!r} ({spec.format}) runs on OpenVINO on a CPU; got backend {place.backend!r} on "
+            f"{place.device.type}: set `backend: auto` and a worker without GPU, or convert the model to torch"
+        )
+    core = openvino.Core()
+    try:
+        model = core.read_model(weights_file(spec, place))
+    except Exception as failure:  # OpenVINO raises RuntimeError and a class of its own
+        raise ModelError(f"model {spec.name!r}: OpenVINO cannot read it: {first_line(failure)}") from failure
+    patch, channels = _fix_size(model, spec)
+    network = VoxelNetwork(openvino_run(model), device=place.device, backend="openvino", channels=channels)
+    return VoxelwiseModel(spec.model_copy(update={"patch": patch}), network)
+
+
+def _fix_size(model: openvino.Model, spec: ModelSpec) -> tuple[tuple[int, int, int], int]:
+    """Give the input its size [1, c, *patch]; the patch and the channels."""
+    if len(model.inputs) != 1:
+        raise ModelError(f"model {spec.name!r} has {len(model.inputs)} inputs, one [n, 1, z, y, x] is allowed")
+    shape = model.input().get_partial_shape()
+    if shape.rank.is_dynamic or len(shape) != 5:
+        raise ModelError(f"model {spec.name!r} takes {shape}; five axes [n, 1, z, y, x] are needed")
+    channels = 1 if shape[1].is_dynamic else shape[1].get_length()
+    own = [0 if axis.is_dynamic else int(axis.get_length()) for axis in list(shape)[2:]]
+    z, y, x = patch = spec.patch or own
+    if 0 in patch:
+        raise ModelError(
+            f"model {spec.name!r} has dynamic axes {shape} and its model.yaml gives no `patch`: set it, such as "
+            "`patch: [96, 96, 96]`"
+        )
+    try:
+        model.reshape([1, channels, *patch])
+    except RuntimeError as failure:
+        raise ModelError(
+            f"model {spec.name!r} takes {shape}, not windows {list(patch)}: {first_line(failure)}"
+        ) from failure
+    return (z, y, x), int(channels)
