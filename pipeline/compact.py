@@ -77,7 +77,9 @@ def compact(store: Store, *, progress: Callable[[str, int], None] | None = None)
 def _parts(connection: duckdb.DuckDBPyConnection, view: str) -> Iterator[pa.Table]:
     """The rows of a view, at most `PART_ROWS` at a time, in the order of the files they come from."""
     held: list[pa.RecordBatch] = []
-    for batch in connection.sql(f"FROM {view}").to_arrow_reader(_GROUP_ROWS):
+    for batch in connection.sql(f"FROM {'store.tallied_lesions' if view == 'lesions' else view}").to_arrow_reader(
+        _GROUP_ROWS
+    ):
         held.append(batch)
         if sum(b.num_rows for b in held) + _GROUP_ROWS > PART_ROWS:
             yield pa.Table.from_batches(held)

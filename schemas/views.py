@@ -9,7 +9,11 @@ import pyarrow as pa
 
 from schemas.catalog import CATALOG, KEYS
 from schemas.columns import STRINGS, TIME, column
+from schemas.edges import CHANGE_VIEW, EDGE_VIEW
+from schemas.evaluation import CURVES, LEVELS, MATCHES, METRICS, REFERENCES, SCANS, SITE_METRICS
+from schemas.responses import RULE_SCHEMAS
 from schemas.results import CANDIDATE, LESION, RESULTS, VERTEBRA
+from schemas.verdicts import OF_LESION, VERDICT
 
 STUDY_DAY = column("study_day", pa.int32(), "Days since the patient's first study; NULL without a date.", "days")
 IS_PRIMARY = column("is_primary", pa.bool_(), "Stands for its study and modality; the counting views use only these.")
@@ -44,7 +48,7 @@ def _series() -> pa.Schema:
     return pa.schema([*first, *_rest(CATALOG, first)])
 
 
-OF_SCAN = [RECIPE_ID, *KEYS, *_pick(RESULTS, "modality", "site"), STUDY_DAY, IS_PRIMARY]
+OF_SCAN = [RECIPE_ID, *KEYS, *_pick(RESULTS, "modality", "site"), STUDY_DAY, IS_PRIMARY, RESULTS.field("version")]
 """The columns that say which scan, recipe and day a row is of."""
 
 
@@ -53,8 +57,8 @@ def _scans() -> pa.Schema:
     return pa.schema([*first, *_rest(RESULTS, first)])
 
 
-def _of_scan(record: pa.StructType) -> pa.Schema:
-    return pa.schema([*OF_SCAN, REGION, *record])
+def _of_scan(record: pa.StructType, more: list[pa.Field] | None = None) -> pa.Schema:
+    return pa.schema([*OF_SCAN, REGION, *record, *(more or [])])
 
 
 COUNTS = [
@@ -149,10 +153,25 @@ DICTIONARY = pa.schema(
 )
 """The data dictionary: one row per column of every view."""
 
+TALLIED_LESIONS = _of_scan(LESION)
+"""The view `lesions` before readers are heard."""
+
+EVALUATION: dict[str, tuple[str, pa.Schema]] = {
+    "reference_standard": ("references", REFERENCES),
+    "compared_scans": ("scans", SCANS),
+    "matches": ("matches", MATCHES),
+    "compared_levels": ("levels", LEVELS),
+    "metrics": ("metrics", METRICS),
+    "site_metrics": ("site_metrics", SITE_METRICS),
+    "curves": ("curves", CURVES),
+    "comparisons": ("comparisons", METRICS),
+}
+"""View of an evaluation to its folder below `truth/tables` and its columns."""
+
 VIEWS: dict[str, pa.Schema] = {
     "series": _series(),
     "scans": _scans(),
-    "lesions": _of_scan(LESION),
+    "lesions": _of_scan(LESION, OF_LESION),
     "candidates": _of_scan(CANDIDATE),
     "vertebrae": _of_scan(VERTEBRA),
     "studies": STUDY,
@@ -160,5 +179,10 @@ VIEWS: dict[str, pa.Schema] = {
     "failures": FAILURE,
     "recipes": RECIPE,
     "clinical": CLINICAL,
+    "edges": EDGE_VIEW,
+    "changes": CHANGE_VIEW,
+    **RULE_SCHEMAS,
+    "verdicts": VERDICT,
+    **{view: schema for view, (_, schema) in EVALUATION.items()},
 }
 """View to its columns, in their order."""

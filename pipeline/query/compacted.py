@@ -13,15 +13,26 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import pyarrow as pa
+
 from pipeline.query.columns import definitions
 from pipeline.store import Store
-from schemas.views import VIEWS
+from schemas.views import TALLIED_LESIONS, VIEWS
 
 FOLDER = "compact"
 RECORD = "made_from.json"
 
-TABLES = ("series", "scans", "lesions", "candidates", "vertebrae", "studies", "failures")
-"""The views that are merged; the others are small, or made from these."""
+TABLES: dict[str, pa.Schema] = {
+    "series": VIEWS["series"],
+    "scans": VIEWS["scans"],
+    "lesions": TALLIED_LESIONS,
+    "candidates": VIEWS["candidates"],
+    "vertebrae": VIEWS["vertebrae"],
+    "studies": VIEWS["studies"],
+    "failures": VIEWS["failures"],
+}
+"""The views that are merged; the others are small, or made from these. Lesions are merged without readers' verdicts,
+which may come at any time."""
 
 Parts = dict[str, list[str]]
 """View to its files, relative to the store."""
@@ -34,7 +45,7 @@ def sources(files: Mapping[str, int]) -> dict[str, int]:
 
 def columns_id() -> str:
     """Hash of the merged views' columns: tables of another program's columns are not used."""
-    text = "\n".join(f"{view}: {definitions(VIEWS[view])}" for view in TABLES)
+    text = "\n".join(f"{view}: {definitions(columns)}" for view, columns in TABLES.items())
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -14,13 +14,11 @@ import duckdb
 import pyarrow as pa
 
 from pipeline.errors import QueryError, ServiceError
-from pipeline.query.compacted import sources, usable
-from pipeline.query.documents import clinical_table, recipes_table
+from pipeline.query.compacted import usable
 from pipeline.query.files import PROTOCOL, StoreFiles, published
+from pipeline.query.lay import lay
 from pipeline.query.output import whole_numbers
 from pipeline.query.statement import check, one_line
-from pipeline.query.tables import lay_rows, lay_tables
-from pipeline.query.views import view_statements
 from pipeline.store import Store
 
 _SETTINGS: dict[str, str] = {
@@ -66,7 +64,7 @@ def run_query(
     """
     if isinstance(store, str):
         store = Store.open(store, storage_options=storage_options)
-    connection, files = open_views(store, threads)
+    connection, files = open_views(store, threads, question=sql)
     try:
         return whole_numbers(connection.sql(check(sql, connection)).to_arrow_table())
     except duckdb.Error as error:
@@ -78,22 +76,23 @@ def run_query(
 
 
 def open_views(
-    store: Store, threads: int | None = None, *, merged: bool = True
+    store: Store, threads: int | None = None, *, merged: bool = True, question: str | None = None
 ) -> tuple[duckdb.DuckDBPyConnection, StoreFiles]:
-    """The connection and the files that it reads; `merged` allows the tables of `compact/`."""
+    """The connection and the files that it reads.
+
+    Args:
+        store: the store.
+        threads: threads of DuckDB; all cores by default.
+        merged: allows the tables of `compact/`.
+        question: make only what this statement needs; None makes every view.
+    """
     files = StoreFiles(store, published(store))
     parts = usable(store, files.sizes) if merged else None
     connection = duckdb.connect(":memory:")
     try:
         _configure(connection, threads)
         connection.register_filesystem(files)
-        if parts is None:
-            files.fetch_ahead(list(sources(files.sizes)))
-        lay_tables(connection, files, parts)
-        lay_rows(connection, "recipes", recipes_table(store))
-        lay_rows(connection, "clinical", clinical_table(store))
-        for statement in view_statements(merged=parts is not None).values():
-            connection.execute(statement)
+        lay(connection, files, parts, question)
         _lock(connection)
     except duckdb.Error as error:
         connection.close()

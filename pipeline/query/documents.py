@@ -12,7 +12,10 @@ import pyarrow.parquet as pq
 
 from pipeline.store import Store, service_errors
 from schemas.columns import table
+from schemas.reasons import MEANING
 from schemas.views import CLINICAL, RECIPE
+
+_SERIES_KEYS = {"study_key", "series_key"}
 
 
 def recipes_table(store: Store) -> pa.Table:
@@ -39,16 +42,46 @@ def _model(document: dict[str, Any], task: str) -> str | None:
     return " + ".join(f"{spec.get('name')} {spec.get('version')}" for spec in specs) or None
 
 
+def reasons_table(_: Store) -> pa.Table:
+    """What each reason means and what to do about it."""
+    rows = [{"reason_code": str(r), "meaning": text, "what_to_do": action} for r, (text, action) in MEANING.items()]
+    return pa.Table.from_pylist(rows)
+
+
 def clinical_table(store: Store) -> pa.Table:
-    """The cohort's own columns by `patient_key`; of a patient who was written twice the last row counts."""
-    files = _read_all(store, (path for path in store.list("clinical") if path.endswith(".parquet")))
-    tables = [pq.read_table(io.BytesIO(data)) for data in files]
-    if not tables:
-        return CLINICAL.empty_table()
-    merged = pa.concat_tables(tables, promote_options="permissive")
-    numbered = merged.append_column("_row", pa.array(range(merged.num_rows), pa.int64()))
-    last = numbered.group_by("patient_key").aggregate([("_row", "max")])["_row_max"].combine_chunks().sort()
-    return merged.take(last).select(["patient_key", *(n for n in merged.column_names if n != "patient_key")])
+    """The cohort's own columns by `patient_key`.
+
+    Files have a row per series. Of a patient the last file counts, and in it the last value that is there.
+    """
+    found = _read_all(store, (path for path in store.list("clinical") if path.endswith(".parquet")))
+    patients: dict[str, dict[str, Any]] = {}
+    fields: dict[str, pa.Field] = {field.name: field for field in CLINICAL}
+    for data in found:
+        rows = pq.read_table(io.BytesIO(data))
+        for field in rows.schema:
+            known = fields.setdefault(field.name, field)
+            if known.type != field.type and not pa.types.is_null(field.type):
+                fields[field.name] = field if pa.types.is_null(known.type) else pa.field(field.name, pa.string())
+        patients |= _last_values(rows)
+    shown = [field for field in fields.values() if field.name not in _SERIES_KEYS]
+    columns = [_as_type([row.get(f.name) for row in patients.values()], f.type) for f in shown]
+    return pa.table(columns, names=[field.name for field in shown])
+
+
+def _last_values(rows: pa.Table) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows.to_pylist():
+        found.setdefault(row["patient_key"], {}).update({key: value for key, value in row.items() if value is not None})
+    return found
+
+
+def _as_type(values: list[Any], kind: pa.DataType) -> pa.Array:
+    """Values that two files gave different types are texts."""
+    if pa.types.is_null(kind):
+        return pa.array(values, pa.string())
+    if pa.types.is_string(kind):
+        return pa.array([None if value is None else str(value) for value in values], pa.string())
+    return pa.array(values, kind)
 
 
 def _read_all(store: Store, paths: Iterable[str]) -> list[bytes]:

@@ -22,7 +22,7 @@ from pipeline.store import Store, service_errors
 PROTOCOL = "spinetally"
 """Scheme of the addresses that DuckDB gets."""
 
-PUBLISHED = ("catalog", "results", "changes", "clinical", "compact", "truth", "verdicts")
+PUBLISHED = ("catalog", "results", "changes", "compact", "truth/tables", "truth/verdicts")
 """Folders that a query may read. Never `private`, and no voxels."""
 
 _WHOLE_BYTES = 1 << 20

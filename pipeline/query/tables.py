@@ -12,18 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import duckdb
 import pyarrow as pa
 
 from pipeline.query.columns import definitions, literal, parquet_schema
-from pipeline.query.compacted import TABLES as MERGED_VIEWS
+from pipeline.query.compacted import TABLES as MERGED
 from pipeline.query.compacted import Parts
 from pipeline.query.files import StoreFiles
 from schemas.catalog import CATALOG
+from schemas.edges import EDGES
+from schemas.evaluation import TABLES as EVALUATED
 from schemas.nested import spread_schema
-from schemas.reasons import MEANING
 from schemas.results import RESULTS
-from schemas.views import VIEWS
+from schemas.verdicts import FOLDER as VERDICTS
+from schemas.verdicts import VERDICT
+from schemas.views import EVALUATION
 
 BEST_SERIES = """
 CREATE TABLE store.best_series AS
@@ -48,7 +50,7 @@ FROM latest
 
 BEST_SCANS = """
 CREATE TABLE store.best_scans AS
-SELECT r.recipe_id, r.series_key, r.shard, r.attempt, r.status, s.status AS series_status,
+SELECT r.recipe_id, r.series_key, r.shard, r.attempt, r.status, r.version, s.status AS series_status,
     s.study_key, s.patient_key, s.modality, s.site, s.study_day, s.is_primary, s.n_series
 FROM store.results r JOIN store.best_series s USING (series_key, version)
 WHERE s.status != 'excluded'
@@ -57,46 +59,35 @@ QUALIFY row_number() OVER (
 """
 
 
-def lay_tables(connection: duckdb.DuckDBPyConnection, files: StoreFiles, merged: Parts | None) -> None:
-    """Make the tables that the views read: from merged ones where there are, else from the files of one listing."""
-    connection.execute("CREATE SCHEMA store")
+def table_statements(files: StoreFiles, merged: Parts | None) -> dict[str, str]:
+    """Table to its CREATE statement: on merged tables where there are, else on the files of one listing."""
+    statements = {
+        "store.edges": _on_files(files, "edges", EDGES, _below(files, "changes/")),
+        "store.verdicts": _on_files(files, "verdicts", VERDICT, _below(files, f"{VERDICTS}/")),
+    }
+    for view, (folder, schema) in EVALUATION.items():
+        statements[f"store.{view}"] = _on_files(files, view, schema, _below(files, f"{EVALUATED}/{folder}/"))
     if merged is not None:
-        for view in MERGED_VIEWS:
-            lay_files(connection, files, f"merged_{view}", VIEWS[view], merged.get(view, []))
-        return
-    lay_files(connection, files, "catalog", CATALOG, _below(files, "catalog/"))
-    lay_files(connection, files, "results", spread_schema(RESULTS), _below(files, "results/"))
-    connection.execute(BEST_SERIES)
-    connection.execute(BEST_SCANS)
-    reasons = pa.table(
-        {
-            "reason_code": [str(reason) for reason in MEANING],
-            "meaning": [meaning for meaning, _ in MEANING.values()],
-            "what_to_do": [action for _, action in MEANING.values()],
-        }
-    )
-    lay_rows(connection, "reasons", reasons)
+        for view, schema in MERGED.items():
+            statements[f"store.merged_{view}"] = _on_files(files, f"merged_{view}", schema, merged.get(view, []))
+        return statements
+    return statements | {
+        "store.catalog": _on_files(files, "catalog", CATALOG, _below(files, "catalog/")),
+        "store.results": _on_files(files, "results", spread_schema(RESULTS), _below(files, "results/")),
+        "store.best_series": BEST_SERIES,
+        "store.best_scans": BEST_SCANS,
+    }
 
 
-def lay_files(
-    connection: duckdb.DuckDBPyConnection, files: StoreFiles, name: str, schema: pa.Schema, paths: Iterable[str]
-) -> None:
+def _on_files(files: StoreFiles, name: str, schema: pa.Schema, paths: Iterable[str]) -> str:
     """Parquet files as one table of a declared schema: older files lack columns, which are NULL; none is empty."""
     addresses = [literal(files.address(path)) for path in paths]
     if not addresses:
-        connection.execute(f"CREATE TABLE store.{name} ({definitions(schema)})")
-        return
-    connection.execute(
+        return f"CREATE TABLE store.{name} ({definitions(schema)})"
+    return (
         f"CREATE VIEW store.{name} AS FROM read_parquet([{', '.join(addresses)}], "
         f"schema = {parquet_schema(schema)}, hive_partitioning = false)"
     )
-
-
-def lay_rows(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
-    """Rows in memory as a table."""
-    connection.register("incoming", rows)
-    connection.execute(f"CREATE TABLE store.{name} AS FROM incoming")
-    connection.unregister("incoming")
 
 
 def _below(files: StoreFiles, folder: str) -> list[str]:

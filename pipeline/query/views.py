@@ -7,42 +7,89 @@ and leaves the others alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 
+from pipeline.longitudinal.views import VIEWS_OVER_TIME
 from pipeline.query.columns import quoted, sql_type
-from pipeline.query.compacted import TABLES as MERGED_VIEWS
+from pipeline.query.compacted import TABLES as MERGED
 from schemas.nested import SEPARATOR
-from schemas.views import VIEWS
+from schemas.verdicts import OF_LESION
+from schemas.views import EVALUATION, OF_SCAN, TALLIED_LESIONS, VIEWS
 
 _RESULT_ROW = "JOIN store.best_scans b USING (recipe_id, series_key, shard, attempt)"
 _OF_SERIES = ("study_key", "patient_key", "modality", "site", "study_day", "is_primary")
+_TALLIED = "store.tallied_lesions"
+_NEWEST = {
+    "reference_standard": "series_key, reader",
+    "compared_scans": "recipe_id, series_key",
+    "metrics": "recipe_id",
+    "site_metrics": "recipe_id",
+    "curves": "recipe_id",
+    "comparisons": "recipe_id, stratum",
+}
+"""Of what the newest attempt counts."""
 
 
-def view_statements(*, merged: bool) -> dict[str, str]:
-    """View to its CREATE statement, in an order in which each finds what it reads; on merged tables, or on files."""
-    statements = {
+def view_statements(*, merged: bool, verdicts: bool) -> dict[str, str]:
+    """View to its CREATE statement, in an order in which each finds what it reads.
+
+    Args:
+        merged: whether there are merged tables to read.
+        verdicts: whether readers have decided anything.
+    """
+    rows = _on_merged() if merged else _on_files()
+    return rows | {
+        "lesions": _lesions(verdicts),
+        "patients": _patients(),
+        "recipes": _create("recipes", VIEWS["recipes"], {}, "store.recipes"),
+        "clinical": "CREATE VIEW clinical AS FROM store.clinical",
+        "verdicts": _create("verdicts", VIEWS["verdicts"], {}, "store.verdicts"),
+        **_over_time(),
+        **_of_evaluation(),
+    }
+
+
+def _on_files() -> dict[str, str]:
+    return {
         "series": _series(),
         "scans": _scans(),
-        "lesions": _records("lesions", "lesion_id"),
-        "candidates": _records("candidates", "bbox"),
-        "vertebrae": _records("vertebrae", "level"),
+        _TALLIED: _records(_TALLIED, TALLIED_LESIONS, "lesions", "lesion_id"),
+        "candidates": _records("candidates", VIEWS["candidates"], "candidates", "bbox"),
+        "vertebrae": _records("vertebrae", VIEWS["vertebrae"], "vertebrae", "level"),
         "studies": _studies(),
-        "patients": _patients(),
         "failures": _failures(),
-        "recipes": _create("recipes", {}, "store.recipes"),
-        "clinical": "CREATE VIEW clinical AS FROM store.clinical",
     }
-    if merged:
-        statements |= {view: _create(view, {}, f"store.merged_{view}") for view in MERGED_VIEWS}
+
+
+def _on_merged() -> dict[str, str]:
+    names = {view: _TALLIED if view == "lesions" else view for view in MERGED}
+    return {names[view]: _create(names[view], MERGED[view], {}, f"store.merged_{view}") for view in MERGED}
+
+
+def _over_time() -> dict[str, str]:
+    return {
+        view: _create(view, VIEWS[view], {}, f"({sql})") if view in VIEWS else f"CREATE VIEW {view} AS {sql}"
+        for view, sql in VIEWS_OVER_TIME.items()
+    }
+
+
+def _of_evaluation() -> dict[str, str]:
+    statements = {}
+    for view in EVALUATION:
+        rows = f"(FROM store.{view} SEMI JOIN compared_scans USING (recipe_id, series_key, attempt))"
+        if view in _NEWEST:
+            newest = f"attempt = max(attempt) OVER (PARTITION BY {_NEWEST[view]})"
+            rows = f"(FROM store.{view} QUALIFY {newest})"
+        statements[view] = _create(view, VIEWS[view], {}, rows)
     return statements
 
 
-def _create(view: str, expressions: Mapping[str, str], source: str) -> str:
+def _create(view: str, columns: Iterable[pa.Field], expressions: Mapping[str, str], source: str) -> str:
     """A view whose columns are plain where `expressions` has none for them."""
-    columns = ", ".join(_column(field, expressions.get(field.name)) for field in VIEWS[view])
-    return f"CREATE VIEW {view} AS SELECT {columns} FROM {source}"  # noqa: S608 -- only names of our own schemas
+    shown = ", ".join(_column(field, expressions.get(field.name)) for field in columns)
+    return f"CREATE VIEW {view} AS SELECT {shown} FROM {source}"  # noqa: S608 -- only names of our own schemas
 
 
 def _column(field: pa.Field, expression: str | None) -> str:
@@ -52,33 +99,45 @@ def _column(field: pa.Field, expression: str | None) -> str:
 
 
 def _series() -> str:
-    expressions = {"study_day": "b.study_day", "is_primary": "b.is_primary"}
-    return _create(
-        "series",
-        expressions | {name: f"c.{name}" for name in ("study_key", "patient_key", "modality", "site", "status")},
-        "store.catalog c JOIN store.best_series b USING (series_key, version, shard, attempt)",
-    )
+    names = ("study_key", "patient_key", "modality", "site", "status", "study_day", "is_primary")
+    source = "store.catalog c JOIN store.best_series b USING (series_key, version, shard, attempt)"
+    return _create("series", VIEWS["series"], {name: f"b.{name}" for name in names}, source)
 
 
 def _scans() -> str:
-    expressions = {name: f"b.{name}" for name in _OF_SERIES} | {"status": "b.status"}
-    return _create("scans", expressions, f"store.results r {_RESULT_ROW}")
+    expressions = {name: f"b.{name}" for name in (*_OF_SERIES, "status", "version")}
+    return _create("scans", VIEWS["scans"], expressions, f"store.results r {_RESULT_ROW}")
 
 
-def _records(view: str, counted: str) -> str:
-    """One row per record of the lists `view__...`; `counted` is a list that has an entry for every record."""
-    expressions: dict[str, str] = {}
-    for field in VIEWS[view]:
-        stored = quoted(f"{view}{SEPARATOR}{field.name}")
-        if field.name == "region":
-            expressions[field.name] = _region(f"{quoted(f'{view}{SEPARATOR}level')}[i]")
-        elif field.name not in _OF_SERIES and field.name not in {"recipe_id", "series_key"}:
-            expressions[field.name] = f"{stored}[i]"
-    every = f"unnest(range(1, len({quoted(f'{view}{SEPARATOR}{counted}')}) + 1)) AS i"
+def _lesions(verdicts: bool) -> str:
+    if not verdicts:
+        return _create("lesions", VIEWS["lesions"], {f.name: "NULL" for f in OF_LESION} | {"n_verdicts": "0"}, _TALLIED)
+    last = """(
+        SELECT recipe_id, series_key, version, lesion_id, count(*) AS n_verdicts,
+            arg_max(decision, (decided_at, attempt)) AS verdict,
+            arg_max(reader, (decided_at, attempt)) AS verdict_reader, max(decided_at) AS verdict_at,
+            arg_max_null(new_level, (decided_at, attempt)) AS verdict_level,
+            arg_max_null(new_lesion_type, (decided_at, attempt)) AS verdict_type,
+            count(DISTINCT decision) FILTER (is_last) = 1 AS verdicts_agree
+        FROM (SELECT *, row_number() OVER (
+                  PARTITION BY recipe_id, series_key, version, lesion_id, reader ORDER BY decided_at DESC, attempt DESC
+              ) = 1 AS is_last
+              FROM store.verdicts WHERE decision != 'comment' AND lesion_id IS NOT NULL)
+        GROUP BY ALL)"""
+    source = f"{_TALLIED} LEFT JOIN {last} USING (recipe_id, series_key, version, lesion_id)"
+    return _create("lesions", VIEWS["lesions"], {"n_verdicts": "coalesce(n_verdicts, 0)"}, source)
+
+
+def _records(view: str, columns: pa.Schema, lists: str, counted: str) -> str:
+    """One row per record of the lists `lists__...`; `counted` is a list that has an entry for every record."""
+    of_scan = {field.name for field in OF_SCAN}
+    expressions = {f.name: f"{quoted(f'{lists}{SEPARATOR}{f.name}')}[i]" for f in columns if f.name not in of_scan}
+    expressions["region"] = _region(f"{quoted(f'{lists}{SEPARATOR}level')}[i]")
+    every = f"unnest(range(1, len({quoted(f'{lists}{SEPARATOR}{counted}')}) + 1)) AS i"
     # joined before the lists are multiplied: DuckDB 2.0 copies whole lists through a join, once per record
     of_series = ", ".join(f"b.{name}" for name in _OF_SERIES)
     rows = f"SELECT r.* EXCLUDE (study_key, patient_key, modality, site), {of_series}, {every} FROM store.results r"  # noqa: S608
-    return _create(view, expressions, f"({rows} {_RESULT_ROW})")
+    return _create(view, columns, expressions, f"({rows} {_RESULT_ROW})")
 
 
 def _region(level: str) -> str:
@@ -106,7 +165,7 @@ def _studies() -> str:
         "assessed_volume_mm3": volume,
         "burden": f"list_sum([vertebrae__lesion_load_mm3[k] FOR k IN {seen}]) / {volume}",
     }
-    return _create("studies", expressions, f"store.results r {_RESULT_ROW} WHERE b.is_primary")
+    return _create("studies", VIEWS["studies"], expressions, f"store.results r {_RESULT_ROW} WHERE b.is_primary")
 
 
 def _patients() -> str:
@@ -123,7 +182,7 @@ def _patients() -> str:
         "last_burden": last.format("burden"),
         "max_lesion_volume_mm3": "max(lesion_volume_mm3)",
     }
-    return _create("patients", expressions, "studies GROUP BY recipe_id, patient_key, modality")
+    return _create("patients", VIEWS["patients"], expressions, "studies GROUP BY recipe_id, patient_key, modality")
 
 
 def _failures() -> str:
@@ -136,4 +195,4 @@ def _failures() -> str:
         FROM store.results r JOIN store.best_scans b USING (recipe_id, series_key, shard, attempt)
         WHERE b.status != 'ok' AND b.series_status = 'ok'
     ) LEFT JOIN store.reasons USING (reason_code)"""
-    return _create("failures", {}, rows)
+    return _create("failures", VIEWS["failures"], {}, rows)
