@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from schemas.evaluation import Evaluation
 from schemas.model import Modality
 from schemas.strict import Strict
 
@@ -125,6 +126,8 @@ class Truth(Strict):
 
     masks: str | None = None
     """Manifest column that names reference masks; default `truth_uri`."""
+    more_masks: list[str] = Field(default_factory=list)
+    """Manifest columns that name the masks of further readers."""
     points: str | None = None
     """CSV with patient_id or series, x, y, z (LPS mm), radius_mm."""
     readers: int | None = None
@@ -162,6 +165,7 @@ class CohortConfig(Strict):
     truth: Truth | None = None
     split_column: str = "split"
     """Manifest column with train, tune, internal or external."""
+    evaluation: Evaluation = Evaluation()
 
 
 DEFAULT_RECIPE: dict[Modality, ModalityRecipe] = {

@@ -124,6 +124,7 @@ SCANS = pa.schema(
     [
         *_SCAN,
         column("match_version", pa.int32(), "Version of the comparison.", required=True),
+        column("rule", pa.string(), "When a candidate hits a lesion.", required=True),
         column("result_attempt", pa.string(), "Attempt of the results compared; NULL where there are none."),
         column("reference_attempt", pa.string(), "Attempt of the reference compared.", required=True),
         column("modality", pa.string(), "DICOM modality."),
@@ -165,7 +166,7 @@ MATCHES = pa.schema(
         column("centroid_distance_mm", pa.float64(), "Between both centroids.", "mm"),
         column("centroid_in_truth", pa.bool_(), "The candidate's centroid lies in the true lesion, or its radius."),
         column("truth_centroid_in_candidate", pa.bool_(), "The true lesion's centroid lies in the candidate."),
-        column("hit", pa.bool_(), "Assigned to each other at the threshold, by the default rule."),
+        column("hit", pa.bool_(), "Assigned to each other at the threshold, by the rule of the evaluation."),
         column("hit_ranked", pa.bool_(), "Assigned to each other among all candidates, in order of their scores."),
     ]
 )

@@ -1,0 +1,117 @@
+"""What is estimated of vertebrae, scans and patients: who has disease, and how much."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.evaluate.cohort import Bools, Cohort, Integers
+from pipeline.evaluate.figures import CurvePoint, Figure
+from pipeline.evaluate.lesion_metrics import BOOTSTRAP, agreement_figures, bootstrap_of
+from pipeline.evaluate.statistics.calibration import calibration
+from pipeline.evaluate.statistics.estimate import Estimate, not_estimable, with_interval
+from pipeline.evaluate.statistics.proportions import predictive_values, proportion
+from pipeline.evaluate.statistics.roc import auroc, roc_curve, weighted_auc
+from pipeline.grid import Floats
+from schemas.evaluation import Evaluation
+
+
+def patient_figures(cohort: Cohort, settings: Evaluation) -> tuple[list[Figure], list[CurvePoint]]:
+    """A patient is positive with a true lesion in any scan, and scored by the largest score of all scans."""
+    score, each = cohort.patient_score, np.arange(cohort.patients.size)
+    figures, points = _case_figures(cohort, "patient", cohort.positive, cohort.called, score, each, settings)
+    figures += _predictive_figures(cohort, cohort.called, settings)
+    more, bins = _calibration_figures(cohort, score)
+    return figures + more, points + bins
+
+
+def vertebra_figures(cohort: Cohort, settings: Evaluation) -> tuple[list[Figure], list[CurvePoint]]:
+    """A vertebra in view is positive where it is the level of a true lesion."""
+    seen = cohort.vertebrae
+    patient = cohort.scans.patient[seen.scan]
+    return _case_figures(cohort, "vertebra", seen.truth, seen.found, seen.score, patient, settings)
+
+
+def scan_figures(cohort: Cohort) -> list[Figure]:
+    """Agreement of counts and volumes, scan by scan."""
+    scans = cohort.scans
+    counted = np.isfinite(scans.n_truth) & np.isfinite(scans.n_lesions)
+    measured = np.isfinite(scans.truth_volume_mm3) & np.isfinite(scans.lesion_volume_mm3)
+    return [
+        *agreement_figures(cohort, scans.n_truth[counted], scans.n_lesions[counted], unit="scan", what="n_lesions"),
+        *agreement_figures(
+            cohort,
+            scans.truth_volume_mm3[measured],
+            scans.lesion_volume_mm3[measured],
+            unit="scan",
+            what="lesion_volume_mm3",
+        ),
+    ]
+
+
+def missed_patients_figure(cohort: Cohort, found: int) -> Figure:
+    """Patients found of all with disease, those without a usable scan counted as missed; `cohort` holds all scans."""
+    return Figure("patient", "sensitivity_all_scans", proportion(found, int(cohort.positive.sum()))).of(cohort)
+
+
+def _case_figures(
+    cohort: Cohort, unit: str, truth: Bools, found: Bools, score: Floats, patient: Integers, settings: Evaluation
+) -> tuple[list[Figure], list[CurvePoint]]:
+    sensitivity = proportion(int((truth & found).sum()), int(truth.sum()))
+    specificity = proportion(int((~truth & ~found).sum()), int((~truth).sum()))
+    figures = [
+        Figure(unit, "sensitivity", sensitivity).of(cohort),
+        Figure(unit, "specificity", specificity).of(cohort),
+    ]
+    if np.isnan(score).any():
+        why = not_estimable("masks without scores cannot be ranked", denominator=truth.size)
+        return [*figures, Figure(unit, "auroc", why).of(cohort)], []
+    area = auroc(truth, score)
+    figures.append(Figure(unit, "auroc", area).of(cohort))
+    if area.value is None:
+        return figures, []
+    bootstrap = bootstrap_of(cohort, settings)
+    draws = bootstrap.run(
+        lambda weights: weighted_auc(truth, score, weights[:, patient])[:, None],
+        cases_per_patient=truth.size / max(1, cohort.patients.size),
+    )[:, 0]
+    by_patient = with_interval(area.value, draws, name=BOOTSTRAP, counts=(None, truth.size))
+    figures.append(Figure(unit, "auroc", by_patient, draws=draws).of(cohort))
+    return figures, _roc_points(truth, score, unit)
+
+
+def _roc_points(truth: Bools, score: Floats, unit: str) -> list[CurvePoint]:
+    x, y, threshold = roc_curve(truth, score)
+    shown = np.unique(np.linspace(0, x.size - 1, min(200, x.size)).astype(int))
+    return [CurvePoint(f"roc_{unit}", float(x[i]), float(y[i]), threshold=float(threshold[i])) for i in shown]
+
+
+def _predictive_figures(cohort: Cohort, found: Bools, settings: Evaluation) -> list[Figure]:
+    truth = cohort.positive
+    figures = [
+        Figure("patient", "ppv", proportion(int((truth & found).sum()), int(found.sum()))).of(cohort),
+        Figure("patient", "npv", proportion(int((~truth & ~found).sum()), int((~found).sum()))).of(cohort),
+        Figure("patient", "prevalence", proportion(int(truth.sum()), truth.size)).of(cohort),
+    ]
+    if settings.prevalence is None or not truth.any() or truth.all():
+        return figures
+    sensitivity, specificity = float(found[truth].mean()), float((~found)[~truth].mean())
+    values = predictive_values(sensitivity, specificity, settings.prevalence)
+    note = f"at a prevalence of {settings.prevalence:g}, by Bayes' theorem"
+    for name, value in zip(("ppv_at_prevalence", "npv_at_prevalence"), values, strict=True):
+        estimate = not_estimable("no such result occurs") if value is None else Estimate(value, note=note)
+        figures.append(Figure("patient", name, estimate).of(cohort))
+    return figures
+
+
+def _calibration_figures(cohort: Cohort, score: Floats) -> tuple[list[Figure], list[CurvePoint]]:
+    names = ("brier", "calibration_slope", "calibration_intercept")
+    found = None if np.isnan(score).any() else calibration(cohort.positive, score)
+    if found is None:
+        why = not_estimable("one class only, or scores that are missing or not between 0 and 1")
+        return [Figure("patient", name, why).of(cohort) for name in names], []
+    estimates = (Estimate(found.brier, denominator=score.size), found.slope, found.intercept)
+    figures = [Figure("patient", name, e).of(cohort) for name, e in zip(names, estimates, strict=True)]
+    return figures, [
+        CurvePoint("calibration", b.mean_score, float(b.observed.value or 0.0), b.observed.low, b.observed.high)
+        for b in found.bins
+    ]

@@ -1,0 +1,85 @@
+"""What `spinetally evaluate` prints: the main figures, and what they do not rest on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.evaluate.figures import Figure
+from pipeline.evaluate.part import RecipeResult
+from schemas.config import CohortConfig
+
+MAIN = {
+    ("lesion", "sensitivity", "bootstrap_patient"),
+    ("lesion", "sensitivity_all_scans", "wilson"),
+    ("lesion", "false_positives_per_scan", "bootstrap_patient"),
+    ("lesion", "froc_score", "bootstrap_patient"),
+    ("lesion", "average_precision", "bootstrap_patient"),
+    ("lesion", "dice_of_found", "bootstrap_patient"),
+    ("vertebra", "auroc", "bootstrap_patient"),
+    ("patient", "auroc", "delong_logit"),
+    ("patient", "sensitivity", "wilson"),
+    ("patient", "specificity", "wilson"),
+}
+"""Unit, metric and interval of what is shown first."""
+
+
+def summarise(
+    results: Sequence[RecipeResult],
+    references: pa.Table,
+    config: CohortConfig,
+    *,
+    attempt: str,
+    readers: Sequence[Figure] = (),
+) -> dict[str, Any]:
+    """The summary of an evaluation, as JSON can hold it."""
+    status = Counter(references["status"].to_pylist())
+    reasons = Counter(reason for reason in references["reason_code"].to_pylist() if reason)
+    return {
+        "attempt": attempt,
+        "references": {"ok": status["ok"], "unplaced": status["unplaced"], "failed": status["failed"]},
+        "reference_reasons": dict(reasons),
+        "lesions_outside_their_volume": sum(n or 0 for n in references["n_outside"].to_pylist()),
+        "annotation": annotation(config),
+        "readers": [_figure(figure) for figure in readers],
+        "recipes": {result.recipe_id: _recipe(result) for result in results},
+    }
+
+
+def annotation(config: CohortConfig) -> dict[str, Any]:
+    """What is said of who made the reference standard; what is not said is named as such."""
+    said = config.truth.model_dump(exclude={"masks", "points", "more_masks"}) if config.truth else {}
+    names = ("annotated_by", "readers", "experience", "blinded", "annotated_on")
+    return {name: said.get(name) for name in names} | {"not_stated": [n for n in names if said.get(n) is None]}
+
+
+def _recipe(result: RecipeResult) -> dict[str, Any]:
+    scans = result.whole.scans
+    return {
+        "scans": Counter(scans.status.tolist()),
+        "patients": int(result.whole.patients.size),
+        "true_lesions": int(np.nansum(scans.n_truth)),
+        "unreadable_references": int(np.isnan(scans.n_truth).sum()),
+        "parts": {
+            name: [_figure(f) for f in part.figures if f.subgroup == "all" and _is_main(f)]
+            for name, part in result.parts.items()
+        },
+        "drops": [_figure(f) for f in result.figures if f.metric.startswith("drop_")],
+    }
+
+
+def _is_main(figure: Figure) -> bool:
+    """Whether it is shown: with its usual interval, or without any where none could be made."""
+    if (figure.unit, figure.metric, figure.estimate.interval) in MAIN:
+        return True
+    return figure.estimate.interval is None and any((figure.unit, figure.metric) == main[:2] for main in MAIN)
+
+
+def _figure(figure: Figure) -> dict[str, Any]:
+    shown = ("unit", "metric", "value", "low", "high", "interval", "numerator", "denominator", "note", "split")
+    row = figure.row()
+    return {name: row[name] for name in shown if row[name] is not None}
