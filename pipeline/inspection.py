@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, BinaryIO
 
-from pipeline.dicom.headers import Record, looks_like_dicom, read_header
+from pipeline.dicom.headers import Record, looks_like_dicom, read_header, record_of
+from pipeline.dicom.quiet import quiet
 from pipeline.errors import ScanError
 from pipeline.nifti import header_record, is_nifti
 from pipeline.sandbox import run_sandboxed
+from pipeline.sources import dicomweb
+from pipeline.sources.archives import is_archive
 from pipeline.sources.files import SourceFile
 from pipeline.sources.opening import open_file
 
@@ -66,6 +69,9 @@ def inspect_all(
 def inspect(file: SourceFile, *, storage_options: dict[str, Any]) -> Record:
     """The kind and the header record of one file."""
     try:
+        if file.uri.startswith(dicomweb.SCHEME):
+            with quiet():
+                return record_of(dicomweb.read_header(file.uri))
         with open_file(file, storage_options=storage_options) as stream:
             return _inspect(file, stream)
     except ScanError:
@@ -85,7 +91,8 @@ def _inspect(file: SourceFile, stream: BinaryIO) -> Record:
         return "nifti", json.dumps(header_record(start, stream.read(8), file.name))
     if looks_like_dicom(start):
         return read_header(stream, start=start, size=file.size)
-    return UNREADABLE if file.name.lower().endswith((".dcm", ".dicom")) else ("not_dicom", "{}")
+    should_be = file.name.lower().endswith((".dcm", ".dicom")) or is_archive(file.name)
+    return UNREADABLE if should_be else ("not_dicom", "{}")
 
 
 def _inspect_batch(files: Sequence[SourceFile], storage_options: dict[str, Any]) -> list[Record]:

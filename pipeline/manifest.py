@@ -1,5 +1,6 @@
 """Manifests: a CSV or Parquet that names scans, one row each, with what is known of them.
 
+A manifest of the Imaging Data Commons has `series_aws_url`, or `aws_bucket` and `crdc_series_uuid`, in place of `uri`.
 Columns: `uri` (a file, or a folder holding one series; absolute, relative to the manifest, or s3://), and optionally
 `patient_id`, `study_date`, `site`, `modality`, `lesions_uri`, `levels_uri`, `truth_uri`. Further columns reach SQL only
 where the cohort file lists them in `clinical`.
@@ -64,7 +65,7 @@ def parse_manifest(data: bytes, *, uri: str, clinical: Sequence[str], truth: str
     Raises:
         SourceError: it cannot be read, has no `uri`, or lacks a column that was asked for.
     """
-    table = _table(data, uri)
+    table = _with_uri(_table(data, uri))
     missing = [name for name in ("uri", *clinical, *([truth] if truth else [])) if name not in table.column_names]
     if missing:
         raise SourceError(
@@ -87,6 +88,21 @@ def _table(data: bytes, uri: str) -> pa.Table:
         return pyarrow.csv.read_csv(io.BytesIO(data), convert_options=options)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise SourceError(f"the manifest cannot be read as {uri.rsplit('.', 1)[-1]}: {error}") from None
+
+
+def _with_uri(table: pa.Table) -> pa.Table:
+    """The table with a column `uri`, made of the addresses of the Imaging Data Commons where it has those."""
+    names = set(table.column_names)
+    if "uri" in names:
+        return table
+    if "series_aws_url" in names:
+        addresses = [None if url is None else str(url).removesuffix("*") for url in table["series_aws_url"].to_pylist()]
+    elif {"aws_bucket", "crdc_series_uuid"} <= names:
+        pairs = zip(table["aws_bucket"].to_pylist(), table["crdc_series_uuid"].to_pylist(), strict=True)
+        addresses = [f"s3://{bucket}/{uuid}" if bucket and uuid else None for bucket, uuid in pairs]
+    else:
+        return table
+    return table.append_column("uri", pa.array(addresses, pa.string()))
 
 
 def _row(number: int, values: dict[str, Any], *, folder: str, clinical: Sequence[str], truth: str) -> ManifestRow:

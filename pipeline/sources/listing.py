@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from pipeline.errors import SourceError
+from pipeline.errors import ScanError, SourceError
 from pipeline.manifest import ManifestRow, is_manifest, parse_manifest
+from pipeline.sources import dicomweb
+from pipeline.sources.archives import is_archive, list_archive
 from pipeline.sources.files import SourceFile
 from pipeline.sources.folder import list_folder, source_file
 from pipeline.sources.opening import read_file
+from pipeline.sources.remote import list_remote
 from schemas.config import CohortConfig
+
+_AT_A_TIME = 16
+"""Rows of a manifest that are looked up at the same time."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +36,7 @@ class Listing:
 
 
 def list_source(config: CohortConfig) -> Listing:
-    """List the cohort's source; nothing is opened but a manifest.
+    """List the cohort's source; nothing is opened but a manifest and archives.
 
     Raises:
         SourceError: there is no such source, or it holds no file.
@@ -36,51 +44,70 @@ def list_source(config: CohortConfig) -> Listing:
     """
     if is_manifest(config.source):
         return _list_manifest(config)
-    files = list(_list_one(config.source))
+    files = _list_address(config.source, config.storage_options)
     if not files:
         raise SourceError("the source holds no file: give the folder, prefix or manifest of the scans as `source`")
     return Listing(sorted(files, key=lambda file: file.uri))
 
 
 def _list_manifest(config: CohortConfig) -> Listing:
-    uri = config.source if "://" in config.source else str(Path(config.source).expanduser().absolute())
-    if "://" not in uri and not Path(uri).is_file():
-        raise SourceError("the manifest that `source` names is not there")
-    truth = config.truth.masks if config.truth else None
-    rows = parse_manifest(
-        read_file(uri, storage_options=config.storage_options), uri=uri, clinical=config.clinical, truth=truth
-    )
-    if not rows:
-        raise SourceError("the manifest has no rows")
+    rows = _read_manifest(config)
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        found = list(pool.map(lambda row: _list_row(row, config.storage_options), rows))
     listing = Listing([])
-    for row in rows:
-        found = _named_by_row(row)
-        if not found:
+    for row, files in zip(rows, found, strict=True):
+        if not files:
             listing.missing.append(row)
-        for file in found:
-            if file.uri not in listing.rows:
-                listing.files.append(file)
-                listing.rows[file.uri] = row
+        for file in files:
+            if file.uri in listing.rows:
+                raise SourceError(
+                    f"rows {listing.rows[file.uri].number} and {row.number} of the manifest name the same file: "
+                    "each row names a scan of its own"
+                )
+            listing.files.append(file)
+            listing.rows[file.uri] = row
     listing.files.sort(key=lambda file: file.uri)
     return listing
 
 
-def _named_by_row(row: ManifestRow) -> list[SourceFile]:
+def _read_manifest(config: CohortConfig) -> list[ManifestRow]:
+    uri = config.source if "://" in config.source else str(Path(config.source).expanduser().absolute())
     try:
-        found = list(_list_one(row.uri))
+        data = read_file(uri, storage_options=config.storage_options)
+    except ScanError as error:
+        raise SourceError(f"the manifest that `source` names: {error.sentence}") from None
+    truth = config.truth.masks if config.truth else None
+    rows = parse_manifest(data, uri=uri, clinical=config.clinical, truth=truth)
+    if not rows:
+        raise SourceError("the manifest has no rows: give one for each scan")
+    return rows
+
+
+def _list_row(row: ManifestRow, storage_options: dict[str, Any]) -> list[SourceFile]:
+    try:
+        found = _list_address(row.uri, storage_options)
     except SourceError:
         return []
     # a file is known by what the manifest calls it, a file of a folder by that and its place in the folder
-    return [SourceFile(f.uri, row.name if f.uri == row.uri else f"{row.name}/{f.name}", f.size, f.stamp) for f in found]
+    return [replace(f, name=row.name if f.uri == row.uri else f"{row.name}/{f.name}") for f in found]
 
 
-def _list_one(uri: str) -> Iterator[SourceFile]:
+def _list_address(uri: str, storage_options: dict[str, Any]) -> list[SourceFile]:
+    """The files at an address, and those in the archives among them."""
+    found: list[SourceFile] = []
+    for file in _list_place(uri, storage_options):
+        found += list_archive(file, storage_options) if is_archive(file.name) else [file]
+    return found
+
+
+def _list_place(uri: str, storage_options: dict[str, Any]) -> Iterator[SourceFile]:
+    if uri.startswith(dicomweb.SCHEME):
+        return dicomweb.list_server(uri)
+    if "://" in uri:
+        return list_remote(uri, storage_options)
     path = Path(uri).expanduser().absolute()
     try:
-        mode = path.stat().st_mode
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
     except OSError:
-        raise SourceError("there is no such file or folder as `source` names") from None
-    if stat.S_ISDIR(mode):
-        yield from list_folder(path)
-    else:
-        yield source_file(path, path.parent)
+        raise SourceError("there is no such file or folder as `source` names: check the path") from None
+    return list_folder(path) if is_folder else iter([source_file(path, path.parent)])

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, cast
 from pipeline.errors import ScanError, ServiceError
 from pipeline.filesystem import open_filesystem, service_errors
 from pipeline.series import SeriesFile
+from pipeline.sources import archives, dicomweb
 from pipeline.sources.files import SourceFile
 from schemas.reasons import Reason
 
@@ -25,10 +26,14 @@ def read_file(uri: str, *, storage_options: dict[str, Any], start: int | None = 
     """The bytes of a file, or those from `start` up to `end`.
 
     Raises:
-        ScanError: unreadable where the file is gone or may not be read.
+        ScanError: unreadable where the file is gone, may not be read, or its archive is damaged.
         ServiceError: the service that holds it does not answer.
     """
     with _source_errors():
+        if uri.startswith(archives.SCHEME):
+            return archives.read_member(uri, storage_options=storage_options, start=start, end=end)
+        if uri.startswith(dicomweb.SCHEME):
+            return dicomweb.read_instance(uri)[start:end]
         if "://" not in uri:
             with Path(uri).open("rb") as file:
                 file.seek(start or 0)
@@ -39,19 +44,16 @@ def read_file(uri: str, *, storage_options: dict[str, Any], start: int | None = 
 
 
 def open_file(file: SourceFile, *, storage_options: dict[str, Any]) -> BinaryIO:
-    """A file to read in, from its first byte; of a remote one only what is read is fetched, in blocks.
+    """A file to look into, from its first byte; of one that is not on this machine only the start is fetched at first.
 
     Raises:
         ScanError: unreadable.
         ServiceError: the service that holds it does not answer.
     """
-    with _source_errors():
-        if "://" not in file.uri:
+    if "://" not in file.uri:
+        with _source_errors():
             return Path(file.uri).open("rb")
-        filesystem, path = open_filesystem(file.uri, storage_options)
-        with service_errors("reading a file of the source"):
-            start = bytes(filesystem.cat_file(path, start=0, end=min(_FIRST_BYTES, file.size)))
-        return cast("BinaryIO", _Remote(filesystem, path, file.size, start))
+    return cast("BinaryIO", _Fetched(file, storage_options))
 
 
 def read_files(files: Sequence[SeriesFile], storage_options: dict[str, Any]) -> Iterator[bytes]:
@@ -75,26 +77,28 @@ def read_files(files: Sequence[SeriesFile], storage_options: dict[str, Any]) -> 
             yield waiting.popleft().result()
 
 
-class _Remote(RawIOBase):
-    """A remote file of which the first bytes are here; one more request fetches all of it, where more is asked for."""
+class _Fetched(RawIOBase):
+    """A file of which the first bytes are here; one more request fetches all of it, where more is asked for."""
 
-    def __init__(self, filesystem: Any, path: str, size: int, start: bytes) -> None:
-        self._filesystem, self._path = filesystem, path
-        self._size, self._data, self._at = size, start, 0
+    def __init__(self, file: SourceFile, storage_options: dict[str, Any]) -> None:
+        self._file, self._options, self._at = file, storage_options, 0
+        self._data = self._fetch(min(_FIRST_BYTES, file.size))
+
+    def _fetch(self, end: int | None) -> bytes:
+        return read_file(self._file.uri, storage_options=self._options, start=0, end=end)
 
     def read(self, size: int = -1) -> bytes:
         """As a file does."""
-        end = self._size if size < 0 else min(self._size, self._at + size)
+        end = self._file.size if size < 0 else min(self._file.size, self._at + size)
         if end > len(self._data):
-            with _source_errors(), service_errors("reading a file of the source"):
-                self._data = bytes(self._filesystem.cat_file(self._path))
+            self._data = self._fetch(None)
         data = self._data[self._at : end]
         self._at = max(self._at, end)
         return data
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """As a file does."""
-        self._at = offset + (0, self._at, self._size)[whence]
+        self._at = offset + (0, self._at, self._file.size)[whence]
         return self._at
 
     def tell(self) -> int:

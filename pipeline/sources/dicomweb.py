@@ -1,0 +1,135 @@
+"""A DICOMweb server (PS3.18): QIDO-RS to list, WADO-RS to read.
+
+The source is `dicomweb+https://HOST/PATH` of the service's root. Credentials come from `DICOMWEB_TOKEN`, from
+`DICOMWEB_USER` and `DICOMWEB_PASSWORD`, or from the user's netrc. Needs the package dicomweb-client.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from io import BytesIO
+from typing import Any
+
+import pydicom
+
+from pipeline.errors import ScanError, ServiceError, SourceError
+from pipeline.sources.files import SourceFile
+from schemas.reasons import Reason
+
+SCHEME = "dicomweb+"
+
+_PAGE = 500
+_TIMEOUT_S = (10, 300)
+_STUDY, _SERIES, _INSTANCE = "0020000D", "0020000E", "00080018"
+_ANY_ENCODING = (("application/dicom", "*"),)
+_IMMUTABLE = "instance"  # an object that changes gets another UID (PS3.3 C.12.1.1.3)
+
+
+def list_server(uri: str) -> Iterator[SourceFile]:
+    """Every instance that the server holds; its size is not known before it is read.
+
+    Raises:
+        SourceError: the package is missing, or there is no such service.
+        ServiceError: the server does not answer.
+    """
+    root = uri.rstrip("/")
+    client = _client(root)
+    with _server_errors():
+        for series in _pages(client.search_for_series):
+            study, uid = _value(series, _STUDY), _value(series, _SERIES)
+            for instance in _pages(client.search_for_instances, study_instance_uid=study, series_instance_uid=uid):
+                name = f"studies/{study}/series/{uid}/instances/{_value(instance, _INSTANCE)}"
+                yield SourceFile(f"{root}/{name}", name, 0, _IMMUTABLE)
+
+
+def read_instance(uri: str) -> bytes:
+    """An instance as a DICOM file, in the encoding in which the server holds it.
+
+    Raises:
+        ScanError: unreadable where the server has it no more.
+        ServiceError: the server does not answer.
+    """
+    root, study, series, instance = _parts(uri)
+    with _server_errors():
+        dataset = _client(root).retrieve_instance(study, series, instance, media_types=_ANY_ENCODING)
+    file = BytesIO()
+    dataset.save_as(file, enforce_file_format=True)
+    return file.getvalue()
+
+
+def read_header(uri: str) -> pydicom.Dataset:
+    """The header of an instance; those of a series come in one answer and are kept for its neighbours.
+
+    Raises:
+        ScanError: unreadable where the server does not give it.
+        ServiceError: the server does not answer.
+    """
+    root, study, series, instance = _parts(uri)
+    try:
+        return _headers(root, study, series)[instance]
+    except KeyError:
+        raise ScanError(Reason.UNREADABLE, "the server lists an instance and does not give its header") from None
+
+
+@lru_cache(maxsize=8)
+def _headers(root: str, study: str, series: str) -> dict[str, pydicom.Dataset]:
+    with _server_errors():
+        answers = _client(root).retrieve_series_metadata(study, series)
+    datasets = [pydicom.Dataset.from_json(answer, lambda *_: None) for answer in answers]
+    for dataset in datasets:
+        dataset.file_meta = pydicom.dataset.FileMetaDataset()
+        if "AvailableTransferSyntaxUID" in dataset:
+            dataset.file_meta.TransferSyntaxUID = dataset.AvailableTransferSyntaxUID
+    return {str(dataset.SOPInstanceUID): dataset for dataset in datasets}
+
+
+@lru_cache(maxsize=4)
+def _client(root: str) -> Any:
+    try:
+        import requests
+        from dicomweb_client.api import DICOMwebClient
+    except ImportError:
+        raise SourceError(
+            "reading a DICOMweb server needs the package dicomweb-client: `pip install spinetally[dicomweb]`"
+        ) from None
+    session = requests.Session()
+    headers = {}
+    if token := os.environ.get("DICOMWEB_TOKEN"):
+        headers["Authorization"] = f"Bearer {token}"
+    elif user := os.environ.get("DICOMWEB_USER"):
+        session.auth = (user, os.environ.get("DICOMWEB_PASSWORD", ""))
+    return DICOMwebClient(root.removeprefix(SCHEME), session=session, headers=headers or None, timeout=_TIMEOUT_S)
+
+
+def _pages(search: Any, **where: str) -> Iterator[dict[str, Any]]:
+    offset = 0
+    while True:
+        page = search(limit=_PAGE, offset=offset, **where)
+        yield from page
+        if len(page) < _PAGE:
+            return
+        offset += len(page)
+
+
+def _value(answer: dict[str, Any], tag: str) -> str:
+    return str(answer[tag]["Value"][0])
+
+
+def _parts(uri: str) -> tuple[str, str, str, str]:
+    root, _, rest = uri.partition("/studies/")
+    study, _, series, _, instance = rest.split("/")
+    return root, study, series, instance
+
+
+@contextmanager
+def _server_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:  # those of requests are OSErrors
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if status == 404:
+            raise ScanError(Reason.UNREADABLE, "the DICOMweb server does not have the instance any more") from None
+        raise ServiceError(f"the DICOMweb server: {f'status {status}' if status else type(error).__name__}") from None
