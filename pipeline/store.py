@@ -14,12 +14,13 @@ import json
 import os
 import posixpath
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import fsspec
 import pyarrow as pa
@@ -28,13 +29,22 @@ import zarr.storage
 from zarr.abc.store import Store as ZarrStore
 
 from pipeline.errors import ServiceError, StoreError
+from pipeline.filesystem import check_bucket, filesystem_options, wait, with_patience
 from pipeline.filesystem import from_environment as from_environment
 from pipeline.filesystem import open_filesystem as open_filesystem
 from pipeline.filesystem import service_errors as service_errors
 from schemas.catalog import LAYOUT_VERSION
 
+T = TypeVar("T")
+
 MARK = "store.json"
 """Makes a folder a store."""
+
+_AT_ONCE = 4
+"""Files of one volume that are on their way at the same time."""
+
+_CREATE_WAITS_S = (0.3, 1.0, 3.0, 6.0)
+"""Longest waits before an exclusive creation is tried again, of which nothing was to be seen."""
 
 
 def new_attempt() -> str:
@@ -56,10 +66,13 @@ class Store:
         """Make the store, or open the one that is there.
 
         Raises:
-            StoreError: the place holds other files, another cohort, or a newer layout.
+            StoreError: the place holds other files, another cohort, or a newer layout, or there is no such bucket.
+            ServiceError: a disk or an object storage was not there.
         """
         store = cls(_absolute(uri), storage_options or {})
         if not store.exists(MARK):
+            if not store.is_local:
+                check_bucket(store.fs, store.root)
             store._refuse_foreign_files()
             mark = {"layout": LAYOUT_VERSION, "cohort": cohort, "created": datetime.now(UTC).isoformat()}
             store.create_once(MARK, json.dumps(mark, indent=1).encode())
@@ -109,54 +122,60 @@ class Store:
     def exists(self, path: str) -> bool:
         """Whether the file is there."""
         with service_errors("reading the store"):
-            return bool(self.fs.exists(self.path(path)))
+            return bool(with_patience(lambda: self.fs.exists(self.path(path))))
 
     def size(self, path: str) -> int:
         """Bytes of a file."""
         with service_errors("reading the store"):
-            return int(self.fs.info(self.path(path))["size"])
+            return int(with_patience(lambda: self.fs.info(self.path(path)))["size"])
 
     def size_below(self, path: str) -> int:
         """Bytes of all files below a folder."""
         with service_errors("reading the store"):
-            return int(self.fs.du(self.path(path)))
+            return int(with_patience(lambda: self.fs.du(self.path(path))))
 
     def read(self, path: str) -> bytes:
         """The bytes of a file."""
+        fs, full = self.fs, self.path(path)
         with service_errors("reading the store"):
-            return bytes(self.fs.cat_file(self.path(path)))
+            return Path(full).read_bytes() if self.is_local else bytes(with_patience(lambda: fs.cat_file(full)))
+
+    def read_all(self, paths: Iterable[str]) -> dict[str, bytes]:
+        """The bytes of several files, fetched at the same time where that is worth it."""
+        paths = list(paths)
+        return dict(zip(paths, self._each(self.read, paths), strict=True))
 
     def write(self, path: str, data: bytes) -> None:
         """Add a file, whole or not at all: one PUT, or a temporary file that is renamed."""
         with service_errors("writing to the store"):
             if not self.is_local:
-                self.fs.pipe_file(self.path(path), data)
+                self._put(path, data)
                 return
             with _beside(Path(self.path(path)), data) as temporary:
                 os.replace(temporary, self.path(path))
 
+    def write_all(self, files: Mapping[str, bytes]) -> None:
+        """Add several files, each whole or not at all, at the same time where that is worth it."""
+        self._each(lambda path: self.write(path, files[path]), list(files))
+
     def create_once(self, path: str, data: bytes) -> bytes:
         """Add a file of which there may be one only; the bytes that are there afterwards, one's own or another's."""
+        if not self.is_local:
+            return self._create_remote(path, data)
         with service_errors("writing to the store"):
             try:
-                if self.is_local:
-                    # exists() then open() lets two writers through; a hard link has one winner
-                    with _beside(Path(self.path(path)), data) as temporary:
-                        os.link(temporary, self.path(path))
-                else:
-                    self.fs.pipe_file(self.path(path), data, mode="create")
+                # exists() then open() lets two writers through; a hard link has one winner
+                with _beside(Path(self.path(path)), data) as temporary:
+                    os.link(temporary, self.path(path))
             except FileExistsError:
                 pass
-            except Exception as error:  # the answer may be lost while the file was made: what is there decides
-                if not self.exists(path):
-                    raise ServiceError(f"writing to the store: {type(error).__name__}") from error
         return self.read(path)
 
     def list(self, prefix: str) -> list[str]:
         """All files below a folder, relative to the store, sorted; hidden and temporary ones left out."""
         with service_errors("listing the store"):
             try:
-                found = self.fs.find(self.path(prefix))
+                found = with_patience(lambda: self.fs.find(self.path(prefix)))
             except FileNotFoundError:
                 return []
         start = len(self.root) + 1
@@ -175,15 +194,79 @@ class Store:
         self.write(path, buffer.getvalue())
 
     def read_table(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """A Parquet file as a table."""
-        return pq.read_table(io.BytesIO(self.read(path)), columns=None if columns is None else [*columns])
+        """A Parquet file as a table.
+
+        Raises:
+            ServiceError: less of it came than there is.
+            StoreError: it is damaged where it lies.
+        """
+        data = self.read(path)
+        try:
+            return pq.read_table(io.BytesIO(data), columns=None if columns is None else [*columns])
+        except (pa.ArrowInvalid, OSError) as error:
+            self.check_whole(path, data)
+            raise StoreError(f"{path} is damaged ({type(error).__name__}): remove it, and run again") from error
+
+    def check_whole(self, path: str, data: bytes) -> None:
+        """See whether all of a file came, when it makes no sense.
+
+        Raises:
+            ServiceError: less came than there is.
+        """
+        size = self.size(path)
+        if size != len(data):
+            raise ServiceError(f"reading the store: {len(data)} bytes came of a file of {size}: run again")
 
     def zarr(self, path: str) -> ZarrStore:
         """A folder of the store for zarr."""
         if self.is_local:
             return zarr.storage.LocalStore(self.path(path))
-        options = from_environment(self.storage_options) | {"use_listings_cache": False}
+        options = filesystem_options(self.uri, self.storage_options)
         return zarr.storage.FsspecStore.from_url(posixpath.join(self.uri, path), storage_options=options)
+
+    def _each(self, call: Callable[[str], T], paths: Sequence[str]) -> tuple[T, ...]:
+        if self.is_local or len(paths) == 1:
+            return tuple(call(path) for path in paths)
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return tuple(pool.map(call, paths))
+
+    def _put(self, path: str, data: bytes) -> None:
+        fs, full = self.fs, self.path(path)
+        try:
+            with_patience(lambda: fs.pipe_file(full, data))
+        except FileNotFoundError as error:
+            # of a large file's last step, whose answer was lost: it is through and cannot be made again
+            if not (fs.exists(full) and fs.cat_file(full) == data):
+                raise ServiceError("writing to the store: its bucket is not there any more") from error
+
+    def _create_remote(self, path: str, data: bytes) -> bytes:
+        """Create unless it exists: what is there decides, for a refusal and a lost answer look alike."""
+        fs, full, failure = self.fs, self.path(path), "no answer"
+        for longest_s in (*_CREATE_WAITS_S, None):
+            if (found := self._read_if_there(path)) is not None:
+                return found
+            try:
+                with service_errors("writing to the store"):
+                    fs.pipe_file(full, data, mode="create")
+                    return self.read(path)
+            except FileExistsError:
+                pass
+            except (FileNotFoundError, ServiceError) as error:
+                if isinstance(error.__cause__, PermissionError):
+                    raise
+                failure = str(error)
+            if longest_s is not None:
+                wait(longest_s)
+        found = self._read_if_there(path)
+        if found is None:
+            raise ServiceError(f"creating a file of the store that there may be once: {failure}")
+        return found
+
+    def _read_if_there(self, path: str) -> bytes | None:
+        try:
+            return self.read(path)
+        except FileNotFoundError:
+            return None
 
     def _read_mark(self) -> dict[str, Any]:
         try:

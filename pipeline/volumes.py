@@ -1,30 +1,51 @@
 """Volumes and masks as Zarr: one object per array, written by one writer, whole.
 
 Several threads that write inner chunks of one shard spoil it without an error (zarr-python issue 3682), so an array is
-written in one call, and its shard is the whole array.
+encoded in one call, in memory, and its shard is the whole array. Its objects then go through the store like any file:
+whole or not at all. To zarr an object that is missing is an array of zeros, so what should be there is asked for by
+name, and each chunk has a checksum.
+
+Chosen by measurement on four CTs (int16), bytes against .nii.gz and speed of one core:
+
+    codec (chunks of 64 x 128 x 128)      bytes           write MB/s    read MB/s
+    zstd 1, bytes shuffled                0.85 .. 0.93    235 .. 360    450 .. 770
+    zstd 1, bits shuffled                 0.85 .. 1.07    370 .. 390    560 .. 760
+    zstd 3, bytes shuffled                0.84 .. 0.89    100 .. 140    610 .. 780
+    zstd 5, bytes shuffled                0.82 .. 0.88     35 .. 66     780 .. 840
+    zstd 1, delta, bytes shuffled         0.87 .. 0.94    170 .. 240    230 .. 270
+    lz4 5, bits shuffled                  1.00 .. 1.45    890 .. 3500    > 1700
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import zarr
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.core.buffer import default_buffer_prototype
+from zarr.storage import MemoryStore
 
 from pipeline.errors import StoreError
 from pipeline.grid import Grid, Volume
-from pipeline.store import Store, service_errors
+from pipeline.store import Store
 
 CHUNK = (64, 128, 128)
 """Largest inner chunk along z, y, x: about 2 MB of int16, small enough to look at a slice, large enough to stream."""
 
 ATTRIBUTE = "spinetally"
 """Where a group keeps its geometry in patient coordinates."""
+
+_MASKS = "masks"
+"""Where the attribute of a group of masks names its arrays."""
+
+_METADATA = "zarr.json"
+_SHARD = "c/0/0/0"
 
 
 @dataclass(frozen=True)
@@ -47,27 +68,26 @@ def write_volume(store: Store, group_path: str, volume: Volume, *, attributes: d
         group_path: folder of the group, relative to the store; nothing may be there yet.
         volume: voxels [z, y, x] and their grid.
         attributes: further entries of the group's attribute `spinetally`.
+
+    Raises:
+        ServiceError: the store was not there.
     """
     voxels = _little_endian(volume.voxels)
-    with service_errors("writing a volume"):
-        group = zarr.create_group(
-            store.zarr(group_path),
-            attributes={
-                "ome": _ome(volume.grid, name=group_path.split("/")[-2]),
-                ATTRIBUTE: geometry(volume.grid) | attributes,
-            },
-        )
-        _write_array(group, "0", voxels)
-        stored = store.size_below(f"{group_path}/0/c")
-    return VolumeRecord(group_path, hashlib.sha256(voxels.data.cast("B")).hexdigest(), stored)
+    ome = _ome(volume.grid, name=group_path.split("/")[-2])
+    files = _encoded({"ome": ome, ATTRIBUTE: geometry(volume.grid) | attributes}, {"0": voxels})
+    store.write_all({f"{group_path}/{name}": data for name, data in files.items()})
+    return VolumeRecord(group_path, hashlib.sha256(voxels.data.cast("B")).hexdigest(), len(files[f"0/{_SHARD}"]))
 
 
 def read_volume(store: Store, volume_uri: str) -> Volume:
-    """The volume behind a `volume_uri` of the catalog."""
-    with service_errors("reading a volume"):
-        group = zarr.open_group(store.zarr(volume_uri), mode="r")
-        voxels = np.asarray(group["0"][...])  # type: ignore[index]
-    return Volume(voxels, grid_of(group.attrs[ATTRIBUTE], voxels.shape))
+    """The volume behind a `volume_uri` of the catalog.
+
+    Raises:
+        StoreError: it is not there, or damaged.
+        ServiceError: the store was not there.
+    """
+    attribute, arrays = _read_group(store, volume_uri, ["0"])
+    return Volume(arrays["0"], grid_of(attribute, arrays["0"].shape))
 
 
 def write_labels(
@@ -79,23 +99,40 @@ def write_labels(
     levels: npt.NDArray[np.uint16] | None,
     attributes: dict[str, Any] | None = None,
 ) -> None:
-    """Write the masks of a scan, each [z, y, x] on its grid, as the arrays `lesions` and `levels` of one group."""
-    with service_errors("writing masks"):
-        group = zarr.create_group(store.zarr(group_path), attributes={ATTRIBUTE: geometry(grid) | (attributes or {})})
-        for name, mask in (("lesions", lesions), ("levels", levels)):
-            if mask is not None:
-                _write_array(group, name, _smallest(mask))
+    """Write the masks of a scan, each [z, y, x] on its grid, as the arrays `lesions` and `levels` of one group.
+
+    Raises:
+        ServiceError: the store was not there.
+    """
+    masks = {name: _smallest(mask) for name, mask in (("lesions", lesions), ("levels", levels)) if mask is not None}
+    files = _encoded({ATTRIBUTE: geometry(grid) | {_MASKS: list(masks)} | (attributes or {})}, masks)
+    store.write_all({f"{group_path}/{name}": data for name, data in files.items()})
 
 
 def read_labels(store: Store, labels_uri: str) -> tuple[npt.NDArray[np.uint16] | None, npt.NDArray[np.uint16] | None]:
-    """The masks (lesions, levels) behind a `labels_uri` of the results, each None where there is none."""
-    with service_errors("reading masks"):
-        group = zarr.open_group(store.zarr(labels_uri), mode="r")
-        found = [
-            np.asarray(group[name][...]).astype(np.uint16) if name in group else None  # type: ignore[index]
-            for name in ("lesions", "levels")
-        ]
-    return found[0], found[1]
+    """The masks (lesions, levels) behind a `labels_uri` of the results, each None where there is none.
+
+    Raises:
+        StoreError: they are not there, or damaged.
+        ServiceError: the store was not there.
+    """
+    masks, _ = read_masks(store, labels_uri, ("lesions", "levels"))
+    return masks.get("lesions"), masks.get("levels")
+
+
+def read_masks(
+    store: Store, labels_uri: str, names: Iterable[str]
+) -> tuple[dict[str, npt.NDArray[np.uint16]], Grid | None]:
+    """Those masks of a scan that there are of the named ones, and the grid that they lie on.
+
+    Raises:
+        StoreError: they are not there, or damaged.
+        ServiceError: the store was not there.
+    """
+    attribute, _ = _read_group(store, labels_uri, ())
+    attribute, masks = _read_group(store, labels_uri, [name for name in names if name in attribute.get(_MASKS, ())])
+    grid = next((grid_of(attribute, mask.shape) for mask in masks.values()), None)
+    return {name: mask.astype(np.uint16) for name, mask in masks.items()}, grid
 
 
 def geometry(grid: Grid) -> dict[str, Any]:
@@ -125,19 +162,55 @@ def grid_of(attribute: Any, shape: tuple[int, ...]) -> Grid:
         raise StoreError(f"a stored volume lacks its geometry ({error}): ingest it again with `retry`") from error
 
 
-def _write_array(group: zarr.Group, name: str, array: npt.NDArray[np.generic]) -> None:
-    chunks = tuple(math.ceil(n / math.ceil(n / most)) for n, most in zip(array.shape, CHUNK, strict=True))
-    shard = tuple(math.ceil(n / c) * c for n, c in zip(array.shape, chunks, strict=True))
-    group.create_array(
-        name,
-        shape=array.shape,
-        dtype=array.dtype,
-        chunks=chunks,
-        shards=shard,
-        compressors=BloscCodec(cname="zstd", clevel=1, shuffle="shuffle", typesize=array.dtype.itemsize),
-        dimension_names=("z", "y", "x"),
-        fill_value=0,
-    )[...] = array
+def _encoded(attributes: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> dict[str, bytes]:
+    """A group as the files that it is made of, relative to its folder."""
+    memory: dict[str, Any] = {}
+    group = zarr.create_group(MemoryStore(memory), attributes=attributes)
+    for name, array in arrays.items():
+        chunks = tuple(math.ceil(n / math.ceil(n / most)) for n, most in zip(array.shape, CHUNK, strict=True))
+        group.create_array(
+            name,
+            shape=array.shape,
+            dtype=array.dtype,
+            chunks=chunks,
+            shards=tuple(math.ceil(n / c) * c for n, c in zip(array.shape, chunks, strict=True)),
+            compressors=[
+                BloscCodec(cname="zstd", clevel=1, shuffle="shuffle", typesize=array.dtype.itemsize),
+                Crc32cCodec(),
+            ],
+            dimension_names=("z", "y", "x"),
+            fill_value=0,
+            config={"write_empty_chunks": True},
+        )[...] = array
+    return {name: memory.pop(name).to_bytes() for name in sorted(memory, key=_data_first)}
+
+
+def _data_first(name: str) -> tuple[bool, str]:
+    return name.endswith(_METADATA), name
+
+
+def _read_group(store: Store, uri: str, names: Iterable[str]) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    """The attribute `spinetally` of a group and its named arrays."""
+    names = list(names)
+    paths = [_METADATA, *(f"{name}/{part}" for name in names for part in (_METADATA, _SHARD))]
+    try:
+        read = store.read_all(f"{uri}/{path}" for path in paths)
+    except FileNotFoundError as error:
+        raise StoreError(f"what should be stored at {uri} is not there, or not all of it: ingest it again") from error
+    try:
+        return _decoded({path: read[f"{uri}/{path}"] for path in paths}, names)
+    except (ValueError, RuntimeError, KeyError, TypeError) as error:
+        for path, data in read.items():
+            store.check_whole(path, data)
+        raise StoreError(f"what is stored at {uri} is damaged ({type(error).__name__}): ingest it again") from error
+
+
+def _decoded(files: dict[str, bytes], names: list[str]) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    buffer = default_buffer_prototype().buffer
+    memory = MemoryStore({name: buffer.from_bytes(data) for name, data in files.items()}, read_only=True)
+    group = zarr.open_group(memory, mode="r", zarr_format=3)
+    arrays = {name: np.asarray(group[name][...]) for name in names}  # type: ignore[index]
+    return dict(group.attrs[ATTRIBUTE]), arrays  # type: ignore[arg-type]
 
 
 def _little_endian(voxels: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
