@@ -13,6 +13,7 @@ tasks           one Prefect task run per shard
 passes          all shards, and after them those that borrow levels (`borrowing`)
 changes         the same lesion in the next scan of its patient
 process_cohort  the flow: look, begin, shards, summary (`counts`, `progress`)
+memory          how much a worker will need, and how many scans at a time fit it
 launch          the flow from a terminal
 forecast        what a run would do; `standing`: how a cohort stands
 cli             the commands

@@ -19,7 +19,7 @@ from pipeline.query import connect
 from pipeline.series import SeriesEntry
 from pipeline.store import Store
 
-_SERIES = "SELECT series_key, version, status, reason_code, modality, shard FROM series"
+_SERIES = "SELECT series_key, version, status, reason_code, modality, shard, shape, spacing_mm FROM series"
 _SCANS = "SELECT recipe_id, series_key, status, reason_code FROM scans"
 
 
@@ -48,6 +48,10 @@ class KnownSeries:
     """DICOM modality."""
     shard: str
     """Whose file has the row."""
+    shape: list[int]
+    """Voxels along z, y, x; where it is `ok`."""
+    spacing_mm: list[float]
+    """Along z, y, x; where it is `ok`."""
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ _DEFAULTS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_CLIENT_MAX_RETRIES": "7",  # 2 + 4 + ... + 128 s: a server may be away for four minutes
     "PREFECT_LOGGING_EXTRA_LOGGERS": "spinetally",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # our threads write log lines too
     "PREFECT_LOGGING_LEVEL": "CRITICAL",  # our own log lines tell what happens, once
 }
 

@@ -16,8 +16,9 @@ from prefect.artifacts import create_markdown_artifact, create_progress_artifact
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.changes import add_changes
-from flows.cluster import local_capacity, open_client
+from flows.cluster import open_client
 from flows.counts import Summary, as_markdown
+from flows.memory import check_workers, largest_need, plan_capacity
 from flows.passes import do_shards
 from flows.pending import Retry
 from flows.prepare import Outlook, begin, look
@@ -76,7 +77,9 @@ def do_work(outlook: Outlook) -> Summary:
     counts = outlook.new_counts()
     with shown(counts, title=outlook.config.cohort, report=_progress_artifact()):
         if outlook.work:
-            with open_client(outlook.config, local_capacity(outlook.config)) as client:
+            need = largest_need(outlook)
+            with open_client(outlook.config, plan_capacity(outlook.config, need)) as client:
+                check_workers(client, need)
                 log.info("%d shards to do; Dask's page is %s", len(outlook.work), client.dashboard_link)
                 do_shards(outlook, client, counts)
                 add_changes(client, outlook.opened_store, batch_seconds=outlook.config.limits.scan_seconds)

@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import ServiceError
+from pipeline.ingest import ingest_series
+from pipeline.scan import process_scan
+from pipeline.store import Store
 
 
 def double(item: int) -> dict[str, Any]:
@@ -106,3 +109,28 @@ def never(*_: Any, **__: Any) -> dict[str, Any]:
 def store_away(*_: Any, **__: Any) -> dict[str, Any]:
     """The store does not answer."""
     raise ServiceError("reading the store: connection refused")
+
+
+def _pause_first(store: Store, name: str) -> None:
+    """The first that comes here leaves its process' id and waits to be killed; all others pass."""
+    mark = Path(store.uri).parent / f"mark-{name}"
+    try:
+        with mark.open("x") as file:
+            file.write(f"{os.getpid()}\n")
+    except FileExistsError:
+        return
+    time.sleep(60)
+
+
+def ingest_paused(entry: Any, *, store: Store, **more: Any) -> dict[str, Any]:
+    """The real ingest; the first is caught while it reads."""
+    _pause_first(store, "read")
+    return ingest_series(entry, store=store, **more)
+
+
+def process_paused(request: Any, *, workplace: Any, **more: Any) -> dict[str, Any]:
+    """The real scan; one is caught before it detects, one between its labels and its row."""
+    _pause_first(workplace.store, "detect")
+    row = process_scan(request, workplace=workplace, **more)
+    _pause_first(workplace.store, "labels")
+    return row

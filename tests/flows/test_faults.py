@@ -1,0 +1,188 @@
+"""Whatever is killed, whenever: run again, and the tables are those of an undisturbed run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flows.launch import launch
+from flows.prefect_server import TemporaryServer
+from flows.stages import Stages
+from pipeline.errors import ServiceError
+from pipeline.identity import SECRET
+from pipeline.query import run_query
+from pipeline.store import Store
+from tests.flows import fakes
+from tests.flows.cohorts import PRECOMPUTED, config_of, write_cohort
+from tests.servers import free_port
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.usefixtures("prefect_server")]
+
+N_SCANS = 6
+PAUSED = Stages(ingest=fakes.ingest_paused, process=fakes.process_paused)
+VIEWS = ("series", "scans", "lesions", "vertebrae")
+VARIES = ("attempt", "finished_at", "worker", "n_concurrent", "peak_rss_mb", "volume_uri", "labels_uri")
+
+
+def tables(store: Path) -> dict[str, list[str]]:
+    """What counts in a store, without times and addresses."""
+    found = {}
+    for view in VIEWS:
+        rows = run_query(str(store), f"FROM {view}")
+        varying = [name for name in rows.column_names if name in VARIES or name.startswith("seconds_")]
+        found[view] = sorted(map(str, rows.drop_columns(varying).to_pylist()))
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, prefect_server: Any, cluster_address: str) -> Path:
+    """A finished cohort."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    write_cohort(folder, N_SCANS)
+    launch(config_of(folder, cluster=cluster_address))
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path, undisturbed: Path) -> Path:
+    """The same scans with an empty store of the same secret, so that keys can be compared."""
+    (tmp_path / "scans").symlink_to(undisturbed / "scans")
+    (tmp_path / "manifest.csv").write_bytes((undisturbed / "manifest.csv").read_bytes())
+    secret = Store.open(str(undisturbed / "store")).read(SECRET)
+    Store.create(str(tmp_path / "store"), cohort="boxes").create_once(SECRET, secret)
+    return tmp_path
+
+
+def same(folder: Path, undisturbed: Path) -> bool:
+    """Whether both stores answer alike."""
+    return tables(folder / "store") == tables(undisturbed / "store")
+
+
+@contextmanager
+def when_marked(folder: Path, name: str, act: Callable[[int], None]) -> Iterator[None]:
+    """Act once a process says that it has come to a place, with its id."""
+    done = threading.Event()
+
+    def wait() -> None:
+        mark = folder / f"mark-{name}"
+        while not done.is_set():
+            if mark.exists() and mark.read_text().endswith("\n"):
+                act(int(mark.read_text()))
+                return
+            time.sleep(0.05)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def kill(pid: int) -> None:
+    """The hard way."""
+    os.kill(pid, signal.SIGKILL)
+
+
+def let_pass(folder: Path, *names: str) -> None:
+    """Places at which nobody is to wait."""
+    for name in names:
+        (folder / f"mark-{name}").touch()
+
+
+@pytest.mark.parametrize("place", ["read", "detect", "labels"])
+def test_a_worker_is_killed(place: str, folder: Path, undisturbed: Path, cluster_address: str) -> None:
+    let_pass(folder, *({"read", "detect", "labels"} - {place}))
+    with when_marked(folder, place, kill):
+        summary = launch(config_of(folder, cluster=cluster_address), stages=PAUSED)
+    assert (folder / f"mark-{place}").read_text(), "it came to the place"
+    assert (summary["ingested"], summary["processed"], summary["failed"]) == (N_SCANS, N_SCANS, 0)
+    assert same(folder, undisturbed)
+
+
+def test_prefects_server_is_killed(
+    folder: Path, undisturbed: Path, cluster_address: str, prefect_server: TemporaryServer
+) -> None:
+    let_pass(folder, "read", "labels")
+    first = prefect_server.pid
+
+    def end_server_then_scan(pid: int) -> None:
+        kill(prefect_server.pid)
+        time.sleep(1)
+        kill(pid)
+
+    with when_marked(folder, "detect", end_server_then_scan):
+        summary = launch(config_of(folder, cluster=cluster_address), stages=PAUSED)
+    assert prefect_server.pid != first
+    assert summary["processed"] == N_SCANS
+    assert same(folder, undisturbed)
+
+
+@contextmanager
+def scheduler_and_worker(port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A scheduler and a worker as processes of their own."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+
+    def start(*arguments: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-m", "dask", *arguments, "--no-dashboard"], env=environment)
+
+    scheduler = start("scheduler", "--host", "127.0.0.1", "--port", str(port))
+    worker = start("worker", f"tcp://127.0.0.1:{port}", "--nthreads", "1", "--death-timeout", "60")
+    try:
+        yield scheduler
+    finally:
+        for process in (worker, scheduler):
+            process.terminate()
+            process.wait()
+
+
+def test_the_scheduler_is_killed(folder: Path, undisturbed: Path, cluster_address: str) -> None:
+    let_pass(folder, "read", "labels")
+    port = free_port()
+    config = config_of(folder, cluster=f"tcp://127.0.0.1:{port}")
+    with (
+        scheduler_and_worker(port) as scheduler,
+        when_marked(folder, "detect", lambda _pid: scheduler.kill()),
+        pytest.raises(ServiceError),
+    ):
+        launch(config, stages=PAUSED)
+    summary = launch(config_of(folder, cluster=cluster_address))
+    assert (summary["ingested"], summary["processed"]) == (0, N_SCANS), "the ingest was committed"
+    assert same(folder, undisturbed)
+
+
+def test_the_flow_is_killed_at_any_moment(folder: Path, undisturbed: Path, cluster_address: str) -> None:
+    values = {"cohort": "boxes", "source": "manifest.csv", "store": "store", "recipe": PRECOMPUTED}
+    (folder / "cohort.yaml").write_text(yaml.safe_dump(values | {"cluster": cluster_address}))
+    command = [sys.executable, "-m", "flows.cli", "run", str(folder / "cohort.yaml")]
+    for path in ("recipes", "catalog", "results"):  # killed as soon as it has begun to write each of these
+        with subprocess.Popen(command, start_new_session=True) as process:
+            while process.poll() is None and not list((folder / "store" / path).rglob("*.*")):
+                time.sleep(0.02)
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    assert subprocess.run(command, check=False).returncode == 0
+    assert same(folder, undisturbed)
+
+
+def test_a_late_attempt_changes_nothing(folder: Path, undisturbed: Path, cluster_address: str) -> None:
+    launch(config_of(folder, cluster=cluster_address))
+    store = Store.open(str(folder / "store"))
+    (path,) = store.list("results")
+    rows = store.read_table(path)
+    old = [f"20000101T000000000000-{i:08x}" for i in range(rows.num_rows)]
+    late = rows.set_column(rows.column_names.index("attempt"), rows.schema.field("attempt"), [old])
+    store.write_table(f"{path.rsplit('-', 2)[0]}-20000101T000000000000-00000000.parquet", late)
+    assert same(folder, undisturbed)
