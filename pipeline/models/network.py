@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -127,7 +128,9 @@ def _converted(source: Any, reference: Run, *, patch: Any, channels: int) -> Run
         raise ModelError(f"the network does not run on {list(example.shape)}: {first_line(failure)}") from failure
     shape = [1, channels, *patch] if patch else [-1, channels, -1, -1, -1]
     try:
-        model = openvino.convert_model(source, example_input=example, input=[(shape, openvino.Type.f32)])
+        with warnings.catch_warnings():  # its way through torch.jit.trace is deprecated by torch
+            warnings.simplefilter("ignore")
+            model = openvino.convert_model(source, example_input=example, input=[(shape, openvino.Type.f32)])
     except Exception as failure:  # the converter raises a class of its own for each operation
         raise ModelError(
             f"OpenVINO cannot convert the network ({first_line(failure)}); set `backend: torch`"

@@ -32,9 +32,9 @@ CONTEXT_MM = 40.0
 class VoxelwiseModel:
     """A network that gives each voxel class scores, under the contract of `Predictor`."""
 
-    def __init__(self, spec: ModelSpec, network: Network, *, classes: Classes | None = None) -> None:
+    def __init__(self, spec: ModelSpec, network: Network, classes: Classes) -> None:
         self.spec = spec
-        self.classes = classes or Classes.of(spec)
+        self.classes = classes
         self._network = network
 
     def levels(self, volume: Volume, *, modality: str) -> LevelMask:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import openvino
 
 from pipeline.errors import ModelError
+from pipeline.models.classes import Classes
 from pipeline.models.device import choose_backend
 from pipeline.models.formats.torch_files import weights_file
 from pipeline.models.network import VoxelNetwork, first_line, openvino_run
@@ -25,6 +26,7 @@ def open_model(spec: ModelSpec, place: Place) -> Predictor:
             f"model {spec.name!r} ({spec.format}) runs on OpenVINO on a CPU; got backend {place.backend!r} on "
             f"{place.device.type}: set `backend: auto` and a worker without GPU, or convert the model to torch"
         )
+    classes = Classes.of(spec)
     core = openvino.Core()
     try:
         model = core.read_model(weights_file(spec, place))
@@ -32,7 +34,7 @@ def open_model(spec: ModelSpec, place: Place) -> Predictor:
         raise ModelError(f"model {spec.name!r}: OpenVINO cannot read it: {first_line(failure)}") from failure
     patch, channels = _fix_size(model, spec)
     network = VoxelNetwork(openvino_run(model), device=place.device, backend="openvino", channels=channels)
-    return VoxelwiseModel(spec.model_copy(update={"patch": patch}), network)
+    return VoxelwiseModel(spec.model_copy(update={"patch": patch}), network, classes)
 
 
 def _fix_size(model: openvino.Model, spec: ModelSpec) -> tuple[tuple[int, int, int], int]:

@@ -11,6 +11,7 @@ What is opened without `trust`:
 from __future__ import annotations
 
 import inspect
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import safetensors.torch
 import torch
 
 from pipeline.errors import ModelError
+from pipeline.models.classes import Classes
 from pipeline.models.formats.pt2 import load_export
 from pipeline.models.network import VoxelNetwork, first_line
 from pipeline.models.place import Place
@@ -36,6 +38,7 @@ def open_model(spec: ModelSpec, place: Place) -> Predictor:
     Raises:
         ModelError: the weights do not fit the network, need trust, or are damaged.
     """
+    classes = Classes.of(spec)
     module, convertible = _MODULES[spec.format](spec, place)
     network = VoxelNetwork.of_module(
         module,
@@ -45,7 +48,7 @@ def open_model(spec: ModelSpec, place: Place) -> Predictor:
         backend=place.backend,
         convertible=convertible,
     )
-    return VoxelwiseModel(spec, network)
+    return VoxelwiseModel(spec, network, classes)
 
 
 def weights_file(spec: ModelSpec, place: Place) -> Path:
@@ -115,7 +118,9 @@ def _from_torchscript(spec: ModelSpec, place: Place) -> Opened:
             "the cohort file if you trust who made it, or convert it to ONNX or safetensors"
         )
     try:
-        loaded: Any = torch.jit.load(str(weights_file(spec, place)), map_location="cpu")  # type: ignore[no-untyped-call]
+        with warnings.catch_warnings():  # torch.jit is deprecated, and models in it are still around
+            warnings.simplefilter("ignore", DeprecationWarning)
+            loaded: Any = torch.jit.load(weights_file(spec, place), map_location="cpu")  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError) as failure:
         raise ModelError(f"model {spec.name!r}: its weights are no TorchScript: {first_line(failure)}") from failure
     return loaded.eval(), None
