@@ -73,37 +73,53 @@ def assign(pairs: Pairs, *, scores: Floats, n_truths: int, usable: Bools) -> Boo
     """
     hits = np.zeros(pairs.truth.size, dtype=np.bool_)
     chosen = np.flatnonzero(usable)
+    if not chosen.size:
+        return hits
     truth, candidate = pairs.truth[chosen], pairs.candidate[chosen]
-    alone = _only_one(truth, n_truths) & _only_one(candidate, scores.size)
-    hits[chosen[alone]] = True
-    for group in _groups(truth[~alone], candidate[~alone], n_truths, scores.size):
-        members = chosen[~alone][group]
+    group = _groups(truth, candidate, n_truths, scores.size)
+    simple = (_members(truth, group) == 1) | (_members(candidate, group) == 1)
+    hits[chosen[_best_of_group(pairs, chosen, group, scores, simple[group])]] = True
+    order = np.flatnonzero(~simple[group])
+    order = order[np.argsort(group[order], kind="stable")]
+    for members in np.split(chosen[order], np.flatnonzero(np.diff(group[order])) + 1) if order.size else []:
         hits[members[_assign_group(pairs, members, scores)]] = True
     return hits
 
 
-def _only_one(numbers: Integers, n: int) -> Bools:
-    return np.bincount(numbers, minlength=n)[numbers] == 1
-
-
-def _groups(truth: Integers, candidate: Integers, n_truths: int, n_candidates: int) -> list[Integers]:
-    """Pairs that hang together by a lesion or a candidate, as positions."""
-    if truth.size == 0:
-        return []
+def _groups(truth: Integers, candidate: Integers, n_truths: int, n_candidates: int) -> Integers:
+    """(pairs,) number of the group of each: pairs that hang together by a lesion or a candidate."""
     n = n_truths + n_candidates
     graph = coo_array((np.ones(truth.size), (truth, candidate + n_truths)), shape=(n, n))
     label = connected_components(graph, directed=False)[1][truth]
-    order = np.argsort(label, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(label[order])) + 1)
+    return np.unique(label, return_inverse=True)[1]
+
+
+def _members(numbers: Integers, group: Integers) -> Integers:
+    """(groups,) how many different lesions, or candidates, each group holds."""
+    _, first = np.unique(numbers, return_index=True)
+    return np.bincount(group[first], minlength=int(group.max()) + 1)
+
+
+def _best_of_group(pairs: Pairs, chosen: Integers, group: Integers, scores: Floats, simple: Bools) -> Integers:
+    """Of each group around one lesion or one candidate its only hit: the highest score, then the largest overlap."""
+    inside = np.flatnonzero(simple)
+    score = np.nan_to_num(scores[pairs.candidate[chosen[inside]]], nan=-np.inf)
+    order = inside[np.lexsort((-_overlap(pairs, chosen[inside]), -score, group[inside]))]
+    first = np.concatenate([[True], np.diff(group[order]) > 0]) if order.size else np.zeros(0, dtype=np.bool_)
+    return order[first]
+
+
+def _overlap(pairs: Pairs, members: Integers) -> Floats:
+    """What makes one lesion a better partner than another: overlap, then nearness."""
+    return np.nan_to_num(pairs.iou[members]) + 1e-6 / (1 + pairs.distance_mm[members])
 
 
 def _assign_group(pairs: Pairs, members: Integers, scores: Floats) -> Integers:
     """Positions among `members` that are hits."""
     truths, t = np.unique(pairs.truth[members], return_inverse=True)
     candidates, c = np.unique(pairs.candidate[members], return_inverse=True)
-    overlap = np.nan_to_num(pairs.iou[members]) + 1e-6 / (1 + pairs.distance_mm[members])
     weight = np.full((candidates.size, truths.size), -np.inf)
-    weight[c, t] = overlap
+    weight[c, t] = _overlap(pairs, members)
     matched = _match_by_score(weight, np.nan_to_num(scores[candidates], nan=-np.inf))
     taken = np.flatnonzero(matched >= 0)
     # the same candidates, now to the lesions that they overlap most; what is not allowed costs more than all overlaps

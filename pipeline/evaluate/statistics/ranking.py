@@ -71,13 +71,14 @@ def curve(ranked: Ranked, weights: Floats | None = None) -> Curve:
     """The operating points, for each row of weights (b, patients), or for every patient once."""
     drawn = np.ones((1, ranked.lesions.size)) if weights is None else weights
     of_candidate = drawn[:, ranked.patients]
-    hit = _counted(of_candidate * ranked.hits, ranked.last_of_score)
-    missed = _counted(of_candidate * ~ranked.hits, ranked.last_of_score)
+    taken = _counted(of_candidate, ranked.last_of_score)
+    of_candidate *= ranked.hits
+    hit = _counted(of_candidate, ranked.last_of_score)
     with np.errstate(invalid="ignore", divide="ignore"):
         made = Curve(
-            false_positives=missed / (drawn @ ranked.scans)[:, None],
+            false_positives=(taken - hit) / (drawn @ ranked.scans)[:, None],
             sensitivity=hit / (drawn @ ranked.lesions)[:, None],
-            precision=np.where(hit + missed > 0, hit / (hit + missed), 1.0),
+            precision=np.divide(hit, taken, out=np.ones_like(hit), where=taken > 0),
         )
     return Curve(*(part[0] for part in _parts(made))) if weights is None else made
 
@@ -97,8 +98,12 @@ def average_precision(points: Curve) -> Floats:
 
 def _counted(values: Floats, last: npt.NDArray[np.int64]) -> Floats:
     """Running sums at the operating points, with a 0 before them."""
-    sums = np.cumsum(values, axis=1)[:, last] if last.size else np.zeros((values.shape[0], 0))
-    return np.concatenate([np.zeros((values.shape[0], 1)), sums], axis=1)
+    sums = np.zeros((values.shape[0], last.size + 1))
+    if last.size == values.shape[1]:  # no two scores are equal
+        np.cumsum(values, axis=1, out=sums[:, 1:])
+    else:
+        sums[:, 1:] = np.cumsum(values, axis=1)[:, last]
+    return sums
 
 
 def _parts(points: Curve) -> tuple[Floats, Floats, Floats]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ Statistic = Callable[[Floats], Floats]
 
 _CELLS_AT_ONCE = 2**22
 """Weights in memory at once; 32 MiB."""
+_DRAWN_AT_ONCE = 250
+"""Resamples drawn together: the generator starts anew for each so many, so that the size of a block does not matter."""
 
 
 @dataclass(frozen=True)
@@ -34,15 +37,13 @@ class PatientBootstrap:
 
     def weights(self, *, at_once: int | None = None) -> Iterator[Floats]:
         """How often each patient was drawn, (b, patients), in blocks that fit in memory."""
-        generator = np.random.default_rng(self.seed)
         block = max(1, min(self.n, at_once or _CELLS_AT_ONCE // max(1, self.strata.size)))
-        groups = [np.flatnonzero(self.strata == stratum) for stratum in np.unique(self.strata)]
-        for start in range(0, self.n, block):
-            size = min(block, self.n - start)
-            drawn = np.zeros((size, self.strata.size), dtype=np.float64)
-            for group in groups:
-                drawn[:, group] = _draw(generator, group.size, size)
-            yield drawn
+        strata = self.strata.astype(np.int64).tobytes()
+        for start in range(0, self.n, _DRAWN_AT_ONCE):
+            size = min(_DRAWN_AT_ONCE, self.n - start)
+            drawn = _drawn(strata, size, self.seed, start)
+            for row in range(0, size, block):
+                yield drawn[row : row + block].astype(np.float64)
 
     def run(self, statistic: Statistic, *, cases_per_patient: float = 1.0) -> Floats:
         """(n, figures) figures of every resample.
@@ -53,6 +54,18 @@ class PatientBootstrap:
         """
         room = _CELLS_AT_ONCE / max(1.0, self.strata.size * max(1.0, cases_per_patient))
         return np.concatenate([statistic(weights) for weights in self.weights(at_once=max(1, int(room)))])
+
+
+@lru_cache(maxsize=16)
+def _drawn(strata: bytes, size: int, seed: int, start: int) -> npt.NDArray[np.uint16]:
+    """(size, patients) how often each was drawn; kept, for many figures are computed from the same resamples."""
+    of_patient = np.frombuffer(strata, dtype=np.int64)
+    generator = np.random.default_rng([seed, start])
+    drawn = np.zeros((size, of_patient.size), dtype=np.uint16)
+    for stratum in np.unique(of_patient):
+        members = np.flatnonzero(of_patient == stratum)
+        drawn[:, members] = _draw(generator, members.size, size)
+    return drawn
 
 
 def _draw(generator: np.random.Generator, n: int, size: int) -> npt.NDArray[np.int64]:
