@@ -99,7 +99,9 @@ def lesions_from_scores(
 
 def components(mask: Mask, scores: Scores) -> tuple[npt.NDArray[np.integer], list[Component]]:
     """The 26-connected components of a mask [z, y, x]: their labels, and what each is."""
-    labels = cc3d.connected_components(mask, connectivity=26)
+    # cc3d 4 fails on small or dense masks of odd size, [1, 0, 1] among them; one more empty face helps
+    padded = cc3d.connected_components(np.pad(mask, ((0, 1),) * 3), connectivity=26)
+    labels = padded[:-1, :-1, :-1]
     places = np.flatnonzero(labels)
     if not places.size:
         return labels, []
