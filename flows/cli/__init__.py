@@ -29,6 +29,7 @@ app.command()(survey.status)
 app.command()(ask.sql)
 app.command()(run.retry)
 app.command()(care.compact)
+app.command()(care.verdict)
 app.add_typer(models.app, name="models")
 
 

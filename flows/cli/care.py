@@ -1,11 +1,16 @@
-"""`spinetally compact`: many small files into few large ones."""
+"""`spinetally compact` and `spinetally verdict`: what is added to a store besides results."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from flows.cli.console import CohortArgument, JsonOption, print_json, print_table, say
 from flows.cohort_file import load_cohort
+from pipeline.errors import RequestError
 
 
 def compact(cohort: CohortArgument, as_json: JsonOption = False) -> None:
@@ -22,3 +27,24 @@ def compact(cohort: CohortArgument, as_json: JsonOption = False) -> None:
     else:
         print_table("Rows", ["view", "n"], list(done.rows.items()), numbers=1)
         say(f"{done.n_files_before} files into {done.n_files} in {done.folder}")
+
+
+def verdict(
+    cohort: CohortArgument,
+    decisions: Annotated[Path, typer.Argument(metavar="FILE.csv", help="Readers' decisions.", show_default=False)],
+    as_json: JsonOption = False,
+) -> None:
+    """Add readers' decisions about lesions: accept, reject, edit, comment."""
+    from pipeline.store import Store
+    from pipeline.verdicts import add_verdicts
+
+    config = load_cohort(cohort)
+    try:
+        data = decisions.read_bytes()
+    except OSError as error:
+        raise RequestError(f"cannot read {decisions}: {error.strerror}. Give a CSV of decisions") from error
+    added = add_verdicts(Store.open(config.store, storage_options=config.storage_options), data)
+    if as_json:
+        print_json(asdict(added))
+    else:
+        say(f"{added.n_added} decisions added, {added.n_known} were there already")

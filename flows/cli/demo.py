@@ -18,8 +18,8 @@ store: ./store
 _LEVELS = """
 SELECT level, count(*) AS lesions, count(*) FILTER (lesion_type = 'lytic') AS lytic,
     count(*) FILTER (lesion_type = 'blastic') AS blastic, count(*) FILTER (lesion_type = 'mixed') AS mixed,
-    round(sum(volume_mm3) / 1000, 2) AS volume_ml
-FROM lesions WHERE is_primary GROUP BY level ORDER BY min(centroid_mm[3]) DESC
+    count(*) FILTER (lesion_type = 'indeterminate') AS indeterminate, round(sum(volume_mm3) / 1000, 2) AS volume_ml
+FROM lesions WHERE is_primary GROUP BY level
 """
 _FAILURES = "SELECT stage, reason_code, meaning, count(*) AS n FROM failures GROUP BY ALL ORDER BY ALL"
 
@@ -45,12 +45,12 @@ def demo(
     config = load_cohort(file)
     with files_bar("reading headers") as progress:
         summary = launch(config, progress=progress)
-    levels = run_query(config.store, _LEVELS).to_pylist()
+    levels = sorted(run_query(config.store, _LEVELS).to_pylist(), key=lambda row: _place(row["level"]))
     failures = run_query(config.store, _FAILURES).to_pylist()
     if as_json:
         print_json(summary | {"levels": levels, "failures": failures, "store": config.store})
-        return
-    _print(levels, failures, config.store, file)
+    else:
+        _print(levels, failures, config.store, file)
     if summary["failed"]:
         raise typer.Exit(1)
 
@@ -67,11 +67,18 @@ def _write_cohort(folder: Path) -> Path:
     return file
 
 
+def _place(level: str | None) -> int:
+    """From head to foot; unnumbered vertebrae after the named ones, lesions outside all of them last."""
+    from schemas.spine import OUTSIDE, craniocaudal_rank, level_number
+
+    return 1000 if level in (None, OUTSIDE) else craniocaudal_rank(level_number(str(level)))
+
+
 def _print(levels: list[dict[str, Any]], failures: list[dict[str, Any]], store: str, file: Path) -> None:
     from pipeline.query import run_query
 
-    head = ["level", "lesions", "lytic", "blastic", "mixed", "volume_ml"]
-    print_table("Lesions per vertebral level", head, [[row[name] for name in head] for row in levels], numbers=5)
+    head = ["level", "lesions", "lytic", "blastic", "mixed", "indeterminate", "volume_ml"]
+    print_table("Lesions per vertebral level", head, [[row[name] for name in head] for row in levels], numbers=6)
     if failures:
         rows = [[row["stage"], row["reason_code"], row["meaning"], row["n"]] for row in failures]
         print_table("Not usable, and why", ["stage", "reason", "meaning", "n"], rows, numbers=1)

@@ -226,3 +226,23 @@ def test_scans_that_fail_are_code_1(
     monkeypatch.setattr("flows.launch.launch", lambda *_, **__: {"failed": 1, "seconds": 0, "recipes": {}})
     assert cli("run", cohort).code == 1
     assert not Store(str(store)).exists("store.json")
+
+
+def test_merged_tables_answer_the_same(cli: Cli, done: Path) -> None:
+    question = ("SELECT series_key, status, n_lesions FROM scans ORDER BY ALL", "--json")
+    before = cli("sql", done, *question).json
+    merged = cli("compact", done, "--json").json
+    assert (merged["rows"]["scans"], bool(merged["folder"])) == (2, True)
+    assert cli("compact", done, "--json").json["folder"] is None, "nothing has come since"
+    assert cli("sql", done, *question).json == before
+
+
+def test_decisions_of_readers(cli: Cli, done: Path, tmp_path: Path) -> None:
+    key = cli("sql", done, "SELECT series_key FROM scans LIMIT 1", "--json").json[0]["series_key"]
+    file = tmp_path / "decisions.csv"
+    file.write_text(f"series_key,lesion_id,decision,reader,comment\n{key},,comment,reader-1,motion\n")
+    assert cli("verdict", done, file, "--json").json == {"n_added": 1, "n_known": 0}
+    assert cli("verdict", done, file, "--json").json == {"n_added": 0, "n_known": 1}
+    file.write_text("series_key,lesion_id,decision,reader\nnobody,1,accept,reader-1\n")
+    _refused(cli("verdict", done, file), "line 2")
+    _refused(cli("verdict", done, tmp_path / "no.csv"), "no.csv")
