@@ -156,6 +156,7 @@ class Describer:
         frames = _frames(part)
         files = tuple(_file(*members[index], frames[index]) for index in frames)
         headers = [members[index][1] for index in frames]
+        own = _usual([header.common for header in headers])
         n_voxels = sum(_voxels(members[index][1], numbers) for index, numbers in frames.items())
         return SeriesEntry(
             **self._keys(person, row.modality or common.get("modality"), part=number),
@@ -167,9 +168,9 @@ class Describer:
             site=row.site or (self.identity.site_pseudonym(institution) if institution else None),
             n_voxels=n_voxels,
             source_bytes=sum(file.size for file in files),
-            columns=series_columns(common, headers, part.slices, identity=self.identity),
+            columns=series_columns(own, headers, part.slices, identity=self.identity),
             masks=row.masks,
-            problem=refusal(common, part, n_voxels, max_voxels=self.max_voxels),
+            problem=refusal(own, part, n_voxels, max_voxels=self.max_voxels),
         )
 
     def _person(self, patient_id: str | None, scope: str | None, *, study: str, series: str) -> Person:

@@ -11,10 +11,11 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import numpy.typing as npt
 import SimpleITK as sitk
 from nibabel.affines import apply_affine, voxel_sizes
 
-from pipeline.dicom.values import smallest
+from pipeline.dicom.values import check_values, smallest
 from pipeline.errors import ScanError
 from pipeline.grid import Floats, Grid, Volume
 from schemas.reasons import Reason
@@ -37,6 +38,8 @@ _NIFTI2 = (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")
 _AGREE = 0.1  # voxels: the qform is stored as float32 quaternions
 _RIGHT_ANGLE = 1e-3
 _HEADER_BYTES = 540
+_AFTER_VOXELS = 1024
+"""What may stand behind the voxels; a bomb is not unpacked further."""
 
 
 def is_nifti(name: str) -> bool:
@@ -67,7 +70,7 @@ def header_record(start: bytes, end: bytes, name: str) -> dict[str, Any]:
     Raises:
         ScanError: unreadable.
     """
-    header = _parse(_unpacked(start) if name.lower().endswith(".gz") else start)
+    header = _parse(_unpacked(start, _HEADER_BYTES) if name.lower().endswith(".gz") else start)
     shape = [int(n) for n in header.get_data_shape()]
     return {
         "shape": shape,
@@ -80,17 +83,17 @@ def read_nifti(data: bytes, *, name: str, max_voxels: int) -> Volume:
     """A NIfTI as SimpleITK reads it, once its geometry has been checked.
 
     Raises:
-        ScanError: not_a_volume, colour, too_large, no_geometry, geometry_conflict, sheared, no_values, unreadable.
+        ScanError: not_a_volume, colour, too_large, no_geometry, geometry_conflict, sheared, no_values, truncated,
+            unreadable.
     """
     compressed = name.lower().endswith(".gz")
-    header = _parse(_unpacked(data) if compressed else data)
+    header = _parse(_unpacked(data, _HEADER_BYTES) if compressed else data)
     _check_shape(header, max_voxels)
     _check_geometry(header)
-    image = _simple_itk(data, ".nii.gz" if compressed else ".nii")
-    voxels = sitk.GetArrayFromImage(image)
-    if not np.any(np.isfinite(voxels)):
-        raise ScanError(Reason.NO_VALUES, "no voxel has a finite value")
-    return Volume(smallest(voxels), _grid(image))
+    raw = _complete(data, header, compressed=compressed)
+    check_values(_stored(raw, header))
+    image = _simple_itk(raw)
+    return Volume(smallest(sitk.GetArrayFromImage(image)), _grid(image))
 
 
 def nifti_task(arguments: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
@@ -113,11 +116,46 @@ def _parse(start: bytes) -> nib.Nifti1Header:
     return header
 
 
-def _unpacked(start: bytes) -> bytes:
+def _unpacked(data: bytes, most: int) -> bytes:
+    """The first bytes of what a .gz holds, through all of its members (RFC 1952 allows several)."""
+    parts: list[bytes] = []
+    left = most
     try:
-        return zlib.decompressobj(wbits=31).decompress(start, _HEADER_BYTES)
+        while data and left > 0:
+            member = zlib.decompressobj(wbits=31)
+            parts.append(member.decompress(data, left))
+            left -= len(parts[-1])
+            data = member.unused_data
     except zlib.error:
-        raise ScanError(Reason.UNREADABLE, "the file is called .gz and cannot be unpacked") from None
+        raise ScanError(Reason.UNREADABLE, "the file is called .gz and cannot be unpacked: fetch it again") from None
+    return b"".join(parts)
+
+
+def _complete(data: bytes, header: nib.Nifti1Header, *, compressed: bool) -> bytes:
+    """The file without its compression and with all its voxels: ITK would read half a file and say nothing.
+
+    Raises:
+        ScanError: truncated; unreadable where the checksum is wrong.
+    """
+    expected = _offset(header) + _count(header) * header.get_data_dtype().itemsize
+    raw = _unpacked(data, expected + _AFTER_VOXELS) if compressed else data
+    if len(raw) < expected:
+        raise ScanError(Reason.TRUNCATED, f"the file holds {len(raw)} bytes where {expected} are expected")
+    return raw
+
+
+def _stored(raw: bytes, header: nib.Nifti1Header) -> npt.NDArray[np.generic]:
+    """The stored values of a complete file, in no order that means anything."""
+    return np.frombuffer(raw, header.get_data_dtype(), _count(header), _offset(header))
+
+
+def _offset(header: nib.Nifti1Header) -> int:
+    offset = float(header["vox_offset"])
+    return max(int(offset), int(header["sizeof_hdr"])) if math.isfinite(offset) and offset < 2**31 else 0
+
+
+def _count(header: nib.Nifti1Header) -> int:
+    return math.prod(int(n) for n in header.get_data_shape())
 
 
 def _check_shape(header: nib.Nifti1Header, max_voxels: int) -> None:
@@ -169,8 +207,8 @@ def _check_affine(affine: Floats) -> None:
         )
 
 
-def _simple_itk(data: bytes, suffix: str) -> sitk.Image:
-    with tempfile.NamedTemporaryFile(prefix="scan-", suffix=suffix) as file:
+def _simple_itk(data: bytes) -> sitk.Image:
+    with tempfile.NamedTemporaryFile(prefix="scan-", suffix=".nii") as file:
         file.write(data)
         file.flush()
         try:

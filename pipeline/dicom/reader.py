@@ -17,7 +17,7 @@ from pipeline.dicom.geometry import Stack, are_parallel, axes, places, stack
 from pipeline.dicom.part10 import Part10, open_part10
 from pipeline.dicom.suv import SUV_TAGS
 from pipeline.dicom.units import UNIT_KEYWORDS, units_of
-from pipeline.dicom.values import Voxels, rescale, slopes_of
+from pipeline.dicom.values import Voxels, check_values, rescale, slopes_of
 from pipeline.errors import ScanError
 from pipeline.grid import Floats, Grid, Volume
 from pipeline.sandbox import run_sandboxed
@@ -283,6 +283,5 @@ def _rescaled(pictures: list[Picture]) -> Voxels:
     for number in range(len(pictures)):
         voxels[number] = pictures[number].stored
     values = rescale(voxels, slopes, intercepts)
-    if not np.any(np.isfinite(values)):
-        raise ScanError(Reason.NO_VALUES, "no voxel has a finite value")
+    check_values(values)
     return values

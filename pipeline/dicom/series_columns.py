@@ -11,9 +11,17 @@ import numpy as np
 from pipeline.dicom.geometry import axes, places
 from pipeline.dicom.headers import Header
 from pipeline.dicom.parts import Slice
+from pipeline.dicom.sequence import sequence_of
 from pipeline.errors import ScanError
 from pipeline.identity import Identity
 from schemas.acquisition import ATTRIBUTES, FREE_TEXT, snake_case
+
+_OF_FRAMES = {
+    "echo_time": "EchoTime",
+    "b_value": "DiffusionBValue",
+    "inversion_time": "InversionTime",
+    "view": "ViewCodeMeaning",
+}
 
 
 def series_columns(
@@ -23,7 +31,10 @@ def series_columns(
 
     Free text is among it, for selection; ingest leaves out what the cohort does not allow.
     """
-    columns = acquisition_columns(str(common.get("modality")), common.get("attributes", {}), headers)
+    attributes = {**common.get("attributes", {}), **_own_traits(slices)}
+    columns = acquisition_columns(str(common.get("modality")), attributes, headers)
+    if common.get("modality") == "MR":
+        columns["sequence_class"], columns["sequence_rule"] = sequence_of(attributes)
     columns |= {
         "frame_of_reference_key": _key(identity, common.get("frame_of_reference_uid")),
         "device_key": _key(identity, common.get("device_serial")),
@@ -45,6 +56,15 @@ def acquisition_columns(modality: str, attributes: Mapping[str, Any], headers: S
         if attribute.range_of and varying:
             columns |= {f"{name}_min": min(varying), f"{name}_max": max(varying)}
     return columns | {snake_case(k): attributes.get(k) for k in FREE_TEXT}
+
+
+def _own_traits(slices: Sequence[Slice]) -> dict[str, Any]:
+    """What the frames of a volume say themselves: an object of many frames may hold several echoes or views."""
+    traits = slices[0].frame.traits
+    found: dict[str, Any] = {keyword: traits[name] for name, keyword in _OF_FRAMES.items() if name in traits}
+    if "image_type" in traits:
+        found["ImageType"] = str(traits["image_type"]).split("\\")
+    return found
 
 
 def _key(identity: Identity, uid: str | None) -> str | None:

@@ -13,7 +13,9 @@ import numpy.typing as npt
 from pydicom import Dataset
 
 from pipeline.dicom.acquisition import real
+from pipeline.errors import ScanError
 from pipeline.grid import Floats
+from schemas.reasons import Reason
 
 Voxels = npt.NDArray[np.generic]
 """Values of any type."""
@@ -56,6 +58,18 @@ def smallest(values: Voxels) -> Voxels:
         if np.iinfo(target).min <= low and high <= np.iinfo(target).max:
             return values.astype(target, copy=False)
     return values.astype(np.float32)
+
+
+def check_values(voxels: Voxels) -> None:
+    """Refuse voxels that hold nothing.
+
+    Raises:
+        ScanError: no_values where none is finite, or all are the same.
+    """
+    if voxels.dtype.kind == "f" and not np.any(np.isfinite(voxels)):
+        raise ScanError(Reason.NO_VALUES, "no voxel has a finite value")
+    if np.all(voxels == voxels.flat[0]):
+        raise ScanError(Reason.NO_VALUES, f"all {voxels.size} voxels have the same value")
 
 
 def slopes_of(dataset: Dataset, n_frames: int) -> tuple[Floats, Floats]:
