@@ -139,6 +139,11 @@ def _local_cluster(capacity: Capacity) -> Iterator[LocalCluster]:
 def _connect(target: Any) -> Iterator[Client]:
     try:
         client = Client(target, timeout=CONNECT_SECONDS, set_as_default=False)
+    except TypeError as error:
+        raise ConfigError(
+            "cluster: a tls:// address wants certificates: set distributed.comm.tls in Dask's configuration, or "
+            "DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ...__CLIENT__CERT and ...__CLIENT__KEY"
+        ) from error
     except (OSError, TimeoutError, ValueError, RuntimeError) as error:
         raise ServiceError(
             f"no Dask scheduler answers at {target if isinstance(target, str) else 'the new cluster'} "
