@@ -55,15 +55,14 @@ def record(files: Mapping[str, int], parts: Parts, rows: Mapping[str, int]) -> b
     return json.dumps(document, indent=1).encode()
 
 
-def usable(store: Store, files: Mapping[str, int]) -> Parts | None:
-    """The tables of the newest merge that was made from all the files there are now; None without one."""
+def usable(store: Store, files: Mapping[str, int]) -> str | None:
+    """The folder of the newest merge that was made from all the files there are now; None without one."""
     for path in sorted((path for path in files if path.endswith(f"/{RECORD}")), reverse=True):
         document: dict[str, Any] = json.loads(store.read(path))
-        parts: Parts = document["tables"]
         if (
             document["columns"] == columns_id()
             and document["files"] == sources(files)
-            and all(part in files for found in parts.values() for part in found)
+            and all(part in files for found in document["tables"].values() for part in found)
         ):
-            return parts
+            return path.removesuffix(f"/{RECORD}")
     return None

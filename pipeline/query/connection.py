@@ -64,9 +64,10 @@ def run_query(
     """
     if isinstance(store, str):
         store = Store.open(store, storage_options=storage_options)
-    connection, files = open_views(store, threads, question=sql)
+    statement = check(sql)
+    connection, files = open_views(store, threads, question=statement)
     try:
-        return whole_numbers(connection.sql(check(sql, connection)).to_arrow_table())
+        return whole_numbers(connection.sql(statement).to_arrow_table())
     except duckdb.Error as error:
         if isinstance(files.failure, ServiceError):
             raise files.failure from None
@@ -87,12 +88,12 @@ def open_views(
         question: make only what this statement needs; None makes every view.
     """
     files = StoreFiles(store, published(store))
-    parts = usable(store, files.sizes) if merged else None
+    folder = usable(store, files.sizes) if merged else None
     connection = duckdb.connect(":memory:")
     try:
         _configure(connection, threads)
         connection.register_filesystem(files)
-        lay(connection, files, parts, question)
+        lay(connection, files, folder, question)
         _lock(connection)
     except duckdb.Error as error:
         connection.close()

@@ -64,14 +64,22 @@ class StoreFiles(AbstractFileSystem):  # type: ignore[misc] # fsspec has no type
         self._fs, self._root, self._local = store.fs, store.root, store.is_local
         self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
         self._lock = Lock()
+        self._sets: dict[str, list[str]] = {}
 
     @classmethod
     def _strip_protocol(cls, path: str) -> str:
         return path.removeprefix(f"{PROTOCOL}://").lstrip("/")
 
-    def address(self, path: str) -> str:
-        """A file of the store as DuckDB is to name it."""
-        return f"{PROTOCOL}://{path}"
+    def address(self, folder: str) -> str | None:
+        """All tables below a folder as DuckDB is to name them: one pattern, for it asks about each name of a list.
+
+        None where there is no table.
+        """
+        pattern = f"{PROTOCOL}://{folder}/*"
+        self._sets[pattern] = [
+            f"{PROTOCOL}://{name}" for name in self.sizes if name.startswith(f"{folder}/") and name.endswith(".parquet")
+        ]
+        return pattern if self._sets[pattern] else None
 
     def open(self, path: str, mode: str = "rb", *_: Any, **__: Any) -> io.RawIOBase:
         """Open a published file to read.
@@ -105,8 +113,8 @@ class StoreFiles(AbstractFileSystem):  # type: ignore[misc] # fsspec has no type
         return False
 
     def glob(self, path: str, **_: Any) -> list[str]:
-        """The file itself: patterns are not looked up."""
-        return [path] if self.exists(path) else []
+        """The tables of a folder that `address` named, or the file itself; other patterns find nothing."""
+        return self._sets.get(path) or ([path] if self.exists(path) else [])
 
     def modified(self, path: str) -> datetime:  # noqa: ARG002
         """One moment for all: files of a store never change."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 
 import duckdb
 import pyarrow as pa
 
-from pipeline.query.compacted import Parts, sources
+from pipeline.query.compacted import sources
 from pipeline.query.documents import clinical_table, reasons_table, recipes_table
 from pipeline.query.files import StoreFiles
+from pipeline.query.statement import tables_read
 from pipeline.query.tables import table_statements
 from pipeline.query.views import view_statements
 from pipeline.store import Store
@@ -26,12 +26,12 @@ _DOCUMENTS: dict[str, Callable[[Store], pa.Table]] = {
 
 
 def lay(
-    connection: duckdb.DuckDBPyConnection, files: StoreFiles, merged: Parts | None, question: str | None = None
+    connection: duckdb.DuckDBPyConnection, files: StoreFiles, merged: str | None, question: str | None = None
 ) -> None:
     """Make the views and what they stand on; with a `question`, only what it needs."""
     verdicts = any(path.startswith("truth/verdicts/") for path in files.sizes)
     statements = table_statements(files, merged) | view_statements(merged=merged is not None, verdicts=verdicts)
-    wanted = _needed(dict.fromkeys(_DOCUMENTS, "") | statements, _asked(connection, question))
+    wanted = _needed(dict.fromkeys(_DOCUMENTS, "") | statements, _asked(question))
     if "store.catalog" in wanted:
         files.fetch_ahead([path for path in sources(files.sizes) if "store.results" in wanted or path[0] == "c"])
     connection.execute("CREATE SCHEMA store")
@@ -42,17 +42,10 @@ def lay(
             _lay_rows(connection, name, _DOCUMENTS[name](files.store))
 
 
-def _asked(connection: duckdb.DuckDBPyConnection, question: str | None) -> set[str] | None:
+def _asked(question: str | None) -> set[str] | None:
     """The views that a question names; None where it has to be all, as for SHOW TABLES or a misspelt name."""
-    if question is None:
-        return None
-    try:
-        ((text,),) = connection.execute("SELECT json_serialize_sql($1)", [question]).fetchall()
-    except duckdb.Error:
-        return None
-    named = {name.lower() for name in re.findall(r'"table_name":"([^"]*)"', text)}
-    local = {json.loads(f'"{name}"').lower() for name in re.findall(r'"key":"((?:[^"\\]|\\.)*)"', text)}
-    return named & set(VIEWS) if named and named <= set(VIEWS) | local else None
+    named = tables_read(question) if question is not None else None
+    return named if named is not None and named <= set(VIEWS) else None
 
 
 def _needed(statements: Mapping[str, str], asked: Iterable[str] | None) -> list[str]:

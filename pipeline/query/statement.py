@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 
 from pipeline.errors import QueryError
+from schemas.views import VIEWS
 
 TABLE_FUNCTIONS = frozenset(
     {"range", "generate_series", "unnest", "repeat", "repeat_row", "json_each", "json_tree", "histogram",
@@ -28,15 +29,14 @@ _COMMENT = re.compile(r"\s*(--[^\n]*\n|/\*.*?\*/)", re.DOTALL)
 _CHANGES = {"setval", "nextval", "write_log", "setseed"}
 
 
-def check(sql: str, connection: duckdb.DuckDBPyConnection) -> str:
+def check(sql: str) -> str:
     """The statement as it will be run.
 
     Raises:
         QueryError: it is not one statement that only reads.
     """
     statement = _only_one(sql)
-    tree = _tree(_without_explain(statement), connection)
-    for node in _nodes(tree):
+    for node in _nodes(parsed(statement)):
         _refuse_writing(node)
         _refuse_function(node)
     return statement
@@ -68,12 +68,29 @@ def _without_explain(statement: str) -> str:
     return _EXPLAIN.sub("", statement, count=1) if _EXPLAIN.match(statement) else statement
 
 
-def _tree(statement: str, connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-    ((text,),) = connection.execute("SELECT json_serialize_sql($1)", [statement]).fetchall()
-    tree: dict[str, Any] = json.loads(text)
+def parsed(statement: str) -> dict[str, Any]:
+    """The statement, or what it explains, as DuckDB's parser has it.
+
+    Raises:
+        QueryError: it does more than read.
+    """
+    with duckdb.connect(":memory:") as connection:
+        answer = connection.execute("SELECT json_serialize_sql($1)", [_without_explain(statement)]).fetchall()
+    tree: dict[str, Any] = json.loads(answer[0][0])
     if tree["error"]:
         raise QueryError("only a question that reads can be asked or explained: SELECT, WITH, FROM, VALUES, PIVOT")
     return tree
+
+
+def tables_read(statement: str) -> set[str] | None:
+    """The names that stand where tables stand, in lower case; None for SHOW and DESCRIBE, which look at all."""
+    nodes = list(_nodes(parsed(statement)))
+    if any(node.get("type") == "SHOW_REF" for node in nodes):
+        return None
+    named = {str(node["table_name"]).lower() for node in nodes if node.get("type") == "BASE_TABLE"}
+    maps = (node["cte_map"]["map"] for node in nodes if "cte_map" in node)
+    local = {str(entry["key"]).lower() for entries in maps for entry in entries}
+    return named - (local - set(VIEWS))  # WITH scans AS (FROM scans ...) reads the view
 
 
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:

@@ -10,13 +10,10 @@ Nothing is overwritten in a store, so a series and a scan may have several rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pyarrow as pa
 
 from pipeline.query.columns import definitions, literal, parquet_schema
 from pipeline.query.compacted import TABLES as MERGED
-from pipeline.query.compacted import Parts
 from pipeline.query.files import StoreFiles
 from schemas.catalog import CATALOG
 from schemas.edges import EDGES
@@ -59,36 +56,32 @@ QUALIFY row_number() OVER (
 """
 
 
-def table_statements(files: StoreFiles, merged: Parts | None) -> dict[str, str]:
-    """Table to its CREATE statement: on merged tables where there are, else on the files of one listing."""
+def table_statements(files: StoreFiles, merged: str | None) -> dict[str, str]:
+    """Table to its CREATE statement: on the merged tables in the folder `merged`, else on the files of one listing."""
     statements = {
-        "store.edges": _on_files(files, "edges", EDGES, _below(files, "changes/")),
-        "store.verdicts": _on_files(files, "verdicts", VERDICT, _below(files, f"{VERDICTS}/")),
+        "store.edges": _on_files(files, "edges", EDGES, "changes"),
+        "store.verdicts": _on_files(files, "verdicts", VERDICT, VERDICTS),
     }
     for view, (folder, schema) in EVALUATION.items():
-        statements[f"store.{view}"] = _on_files(files, view, schema, _below(files, f"{EVALUATED}/{folder}/"))
+        statements[f"store.{view}"] = _on_files(files, view, schema, f"{EVALUATED}/{folder}")
     if merged is not None:
         for view, schema in MERGED.items():
-            statements[f"store.merged_{view}"] = _on_files(files, f"merged_{view}", schema, merged.get(view, []))
+            statements[f"store.merged_{view}"] = _on_files(files, f"merged_{view}", schema, f"{merged}/{view}")
         return statements
     return statements | {
-        "store.catalog": _on_files(files, "catalog", CATALOG, _below(files, "catalog/")),
-        "store.results": _on_files(files, "results", spread_schema(RESULTS), _below(files, "results/")),
+        "store.catalog": _on_files(files, "catalog", CATALOG, "catalog"),
+        "store.results": _on_files(files, "results", spread_schema(RESULTS), "results"),
         "store.best_series": BEST_SERIES,
         "store.best_scans": BEST_SCANS,
     }
 
 
-def _on_files(files: StoreFiles, name: str, schema: pa.Schema, paths: Iterable[str]) -> str:
+def _on_files(files: StoreFiles, name: str, schema: pa.Schema, folder: str) -> str:
     """Parquet files as one table of a declared schema: older files lack columns, which are NULL; none is empty."""
-    addresses = [literal(files.address(path)) for path in paths]
-    if not addresses:
+    address = files.address(folder)
+    if address is None:
         return f"CREATE TABLE store.{name} ({definitions(schema)})"
     return (
-        f"CREATE VIEW store.{name} AS FROM read_parquet([{', '.join(addresses)}], "
+        f"CREATE VIEW store.{name} AS FROM read_parquet({literal(address)}, "
         f"schema = {parquet_schema(schema)}, hive_partitioning = false)"
     )
-
-
-def _below(files: StoreFiles, folder: str) -> list[str]:
-    return [path for path in files.sizes if path.startswith(folder)]
