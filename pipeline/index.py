@@ -22,6 +22,7 @@ from pipeline.errors import SourceError
 from pipeline.identity import Identity
 from pipeline.inspection import inspect_all
 from pipeline.manifest import ManifestRow
+from pipeline.references import MaskObject, attach
 from pipeline.select import select
 from pipeline.series import SeriesEntry
 from pipeline.sources.files import SourceFile
@@ -79,7 +80,12 @@ def index_source(
             "give the folder, prefix or manifest of the scans as `source`"
         )
     described = _describe(listing, records, Describer.of(config, identity))
-    series = select([d.entry for d in described], config.select)
+    masks = [
+        MaskObject(file.uri, record)
+        for file, (kind, record) in zip(listing.files, records, strict=True)
+        if kind == "not_image" and record != "{}"
+    ]
+    series = select(attach([d.entry for d in described], masks, identity), config.select)
     return SourceIndex(
         series=tuple(sorted(series, key=lambda entry: entry.series_key)),
         counts={"files": len(records), "opened": opened, **counts},

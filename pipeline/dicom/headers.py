@@ -184,11 +184,29 @@ def record_of(dataset: Dataset) -> Record:
     common = common_of(dataset, syntax)
     kind = _kind(_parse_common(common))
     if kind != "dicom":
-        return kind, "{}"
+        return kind, mask_record(dataset)
     values = {keyword: dataset.get(keyword) for keyword in _OWN_KEYWORDS if keyword in dataset}
     if has_functional_groups(dataset):
         values |= {k: v for k, v in acquisition.flatten(dataset).items() if k in VARYING}
     return kind, _dump(common, nm.frames_of(dataset) or frames_of(dataset), values)
+
+
+def mask_record(dataset: Dataset) -> str:
+    """Of a segmentation or a structure set: which series it was drawn on, and what it names; `{}` for other objects."""
+    referenced = list(dataset.get("ReferencedSeriesSequence") or [])
+    for frame in dataset.get("ReferencedFrameOfReferenceSequence") or []:
+        for study in frame.get("RTReferencedStudySequence") or []:
+            referenced += study.get("RTReferencedSeriesSequence") or []
+    segments = [_named(item, "SegmentLabel") for item in dataset.get("SegmentSequence") or []]
+    segments += [_named(item, "ROIName") for item in dataset.get("StructureSetROISequence") or []]
+    series = sorted({uid for item in referenced if (uid := text(item.get("SeriesInstanceUID")))})
+    return json.dumps({"series": series, "segments": segments}) if series and segments else "{}"
+
+
+def _named(item: Dataset, keyword: str) -> list[str]:
+    code = (item.get("SegmentedPropertyTypeCodeSequence") or [Dataset()])[0]
+    values = (item.get(keyword), code.get("CodeValue"), code.get("CodingSchemeDesignator"))
+    return [text(value) or "" for value in values]
 
 
 def common_of(dataset: Dataset, transfer_syntax: str | None) -> str:
