@@ -40,7 +40,7 @@ class Classes:
             raise ModelError(_missing(spec, f"no class named {LESION!r}", "{1: lesion}"))
         if spec.task in ("levels", "both") and not classes.levels:
             raise ModelError(_missing(spec, "no class named as a level of the spine", "{1: L5, 2: L4}"))
-        if not names or min(names) < 1:
+        if not names or min(names) < (0 if spec.task == "characterise" else 1):
             raise ModelError(_missing(spec, "no class from 1 up (0 is background)", "{1: lesion}"))
         return classes
 

@@ -61,7 +61,7 @@ class VoxelNetwork:
         """
         device = device or torch.device("cpu")
         chosen = choose_backend(backend, device)
-        run = _torch_run(module, device)
+        run = torch_run(module, device)
         if chosen == "openvino":
             run = _converted(convertible or module, run, patch=patch, channels=channels)
         return cls(run, device=device, backend=chosen, channels=channels, batch=1 if device.type == "cpu" else 4)
@@ -101,7 +101,8 @@ class VoxelNetwork:
         return torch.cat([self._halving(part) for part in torch.split(windows, self.batch)])
 
 
-def _torch_run(module: torch.nn.Module, device: torch.device) -> Run:
+def torch_run(module: torch.nn.Module, device: torch.device) -> Run:
+    """A torch module as a call on a device; of several outputs the first counts."""
     module = module.to(device)
     if hasattr(module, "eval") and not isinstance(module, torch.fx.GraphModule):
         module = module.eval()

@@ -24,6 +24,8 @@ class Place:
     """auto, torch or openvino."""
     trust: bool
     """Whether the person who runs this allows code in the weights to run."""
+    remote: bool = False
+    """Whether it was fetched from object storage, so that nobody has looked into its model.yaml here."""
 
 
 Opener = Callable[[ModelSpec, Place], Predictor]

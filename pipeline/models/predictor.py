@@ -73,6 +73,6 @@ class Characteriser(Protocol):
         """What the model says of itself."""
         ...
 
-    def classes(self, volume: Volume, *, modality: str, lesions: LesionMask) -> list[dict[str, float]]:
-        """For each lesion 1 ... n its classes and their probabilities."""
+    def characterise(self, volume: Volume, lesions: LesionMask, *, modality: str) -> LesionMask:
+        """The same lesions, each with its class probabilities in `model_class`."""
         ...

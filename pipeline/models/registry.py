@@ -16,7 +16,7 @@ from pipeline.models.device import choose_device
 from pipeline.models.files import digest_of, local_folder
 from pipeline.models.place import Opener
 from pipeline.models.place import Place as Place
-from pipeline.models.predictor import Predictor
+from pipeline.models.predictor import Characteriser, Predictor
 from schemas.model import ModelSpec
 
 SPEC_FILE = "model.yaml"
@@ -49,7 +49,8 @@ _OPENERS = {
 """The module that opens a format, by its function `open_model(spec, place)`; a builtin's package has one too."""
 
 _loaded: dict[tuple[str, str, str, bool], Predictor] = {}
-_loading = threading.Lock()
+_characterisers: dict[tuple[str, str, bool], Characteriser] = {}
+_loading = threading.RLock()
 
 
 def known_models() -> list[str]:
@@ -96,20 +97,58 @@ def load(
     Raises:
         ModelError: no such model, its weights differ from their digest, or it cannot be opened.
     """
-    spec, digest = find_spec(name_or_uri, storage_options=storage_options)
-    if expected_digest is not None and digest != expected_digest:
-        raise ModelError(
-            f"model {spec.name!r} has changed since the recipe was made: digest {digest[:12]} now, "
-            f"{expected_digest[:12]} then; start the run again to make a new recipe"
-        )
-    chosen = choose_device(device)
-    key = (digest, str(chosen), backend, trust)
+    spec, digest = _expected(name_or_uri, expected_digest, storage_options)
+    if spec.task == "characterise":
+        raise ModelError(f"model {spec.name!r} characterises lesions that others found; name it under `characterise`")
+    key = (digest, str(choose_device(device)), backend, trust)
     with _loading:
         if key not in _loaded:
-            folder = _folder(name_or_uri, storage_options) or _BUILTIN
-            _check_weights(spec, folder)
-            _loaded[key] = _opener(spec, folder)(spec, Place(folder, chosen, backend, trust))
+            place = _place(name_or_uri, device, backend, trust, storage_options)
+            _check_weights(spec, place.folder)
+            _loaded[key] = _opener(spec, place.folder)(spec, place)
         return _loaded[key]
+
+
+def load_characteriser(
+    name_or_uri: str,
+    *,
+    expected_digest: str | None = None,
+    device: str = "cpu",
+    trust: bool = False,
+    storage_options: dict[str, Any] | None = None,
+) -> Characteriser:
+    """The same for a model of the task `characterise`; it runs on torch.
+
+    Raises:
+        ModelError: as `load`, or the model does another task.
+    """
+    from pipeline.models.characterise import (
+        open_characteriser,  # brings the formats, which listing models does not need
+    )
+
+    spec, digest = _expected(name_or_uri, expected_digest, storage_options)
+    key = (digest, str(choose_device(device)), trust)
+    with _loading:
+        if key not in _characterisers:
+            place = _place(name_or_uri, device, "torch", trust, storage_options)
+            _check_weights(spec, place.folder)
+            _characterisers[key] = open_characteriser(spec, place)
+        return _characterisers[key]
+
+
+def _expected(name: str, digest: str | None, storage_options: dict[str, Any] | None) -> tuple[ModelSpec, str]:
+    spec, found = find_spec(name, storage_options=storage_options)
+    if digest is not None and found != digest:
+        raise ModelError(
+            f"model {spec.name!r} has changed since the recipe was made: digest {found[:12]} now, {digest[:12]} then; "
+            "start the run again to make a new recipe"
+        )
+    return spec, found
+
+
+def _place(name_or_uri: str, device: str, backend: str, trust: bool, storage_options: dict[str, Any] | None) -> Place:
+    folder = _folder(name_or_uri, storage_options) or _BUILTIN
+    return Place(folder, choose_device(device), backend, trust, remote="://" in name_or_uri)
 
 
 def _opener(spec: ModelSpec, folder: Path) -> Opener:

@@ -39,16 +39,26 @@ def open_model(spec: ModelSpec, place: Place) -> Predictor:
         ModelError: the weights do not fit the network, need trust, or are damaged.
     """
     classes = Classes.of(spec)
-    module, convertible = _MODULES[spec.format](spec, place)
+    module, convertible = open_module(spec, place)
     network = VoxelNetwork.of_module(
         module,
         patch=spec.patch,
-        channels=int(spec.options.get("channels", 1)),
         device=place.device,
         backend=place.backend,
         convertible=convertible,
     )
     return VoxelwiseModel(spec, network, classes)
+
+
+def open_module(spec: ModelSpec, place: Place) -> Opened:
+    """The module in the weights.
+
+    Raises:
+        ModelError: another format, or as `open_model`.
+    """
+    if spec.format not in _MODULES:
+        raise ModelError(f"model {spec.name!r} is {spec.format}; for this task {', '.join(_MODULES)} are allowed")
+    return _MODULES[spec.format](spec, place)
 
 
 def weights_file(spec: ModelSpec, place: Place) -> Path:
