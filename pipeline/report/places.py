@@ -1,0 +1,90 @@
+"""Which places are pictured: what was missed, what was falsely called, and the largest lesions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+
+from pipeline.report.gallery import Wanted
+from pipeline.report.gather import Rows, ask
+
+_OF_SERIES = "s.volume_uri, s.shape, s.spacing_mm, s.origin_mm, s.direction, s.modality"
+
+_TRUTH_URI = """LEFT JOIN (SELECT series_key, arg_max(labels_uri, attempt) AS truth_uri FROM reference_standard
+    WHERE reader = '1' GROUP BY series_key) t USING (series_key)"""
+
+LESIONS = f"""
+SELECT l.recipe_id, l.series_key, l.patient_key, l.lesion_id, l.level, l.lesion_type, l.volume_mm3, l.long_axis_mm,
+    l.score_max, l.site, l.centroid_mm, c.labels_uri, {_OF_SERIES}, t.truth_uri
+FROM lesions l JOIN scans c USING (recipe_id, series_key) JOIN series s USING (series_key) {_TRUTH_URI}
+WHERE l.is_primary AND l.centroid_mm IS NOT NULL
+QUALIFY row_number() OVER (PARTITION BY l.recipe_id, l.lesion_type ORDER BY l.volume_mm3 DESC, l.series_key) <= ?
+ORDER BY l.recipe_id, l.volume_mm3 DESC, l.series_key, l.lesion_id"""  # noqa: S608
+"""The largest of each recipe and type."""
+
+MISSED = f"""
+WITH missed AS (
+    SELECT recipe_id, series_key, patient_key, truth_id, any_value(truth_level) AS level,
+        any_value(truth_type) AS lesion_type, any_value(truth_volume_mm3) AS volume_mm3,
+        any_value(truth_centroid_mm) AS centroid_mm, max(iou) AS largest_iou
+    FROM matches WHERE truth_id IS NOT NULL
+    GROUP BY recipe_id, series_key, patient_key, truth_id HAVING NOT coalesce(bool_or(hit), false)
+)
+SELECT m.*, c.labels_uri, {_OF_SERIES}, t.truth_uri
+FROM missed m JOIN scans c USING (recipe_id, series_key) JOIN series s USING (series_key) {_TRUTH_URI}
+ORDER BY m.volume_mm3 DESC NULLS LAST, m.series_key, m.truth_id LIMIT ?"""  # noqa: S608
+"""True lesions that no lesion of the results hits, the largest first."""
+
+FALSE = f"""
+WITH wrong AS (
+    SELECT recipe_id, series_key, patient_key, candidate_id AS lesion_id, any_value(candidate_level) AS level,
+        any_value(candidate_type) AS lesion_type, any_value(candidate_volume_mm3) AS volume_mm3,
+        any_value(candidate_centroid_mm) AS centroid_mm, any_value(score) AS score_max, max(iou) AS largest_iou
+    FROM matches WHERE candidate_id IS NOT NULL AND is_lesion
+    GROUP BY recipe_id, series_key, patient_key, candidate_id HAVING NOT coalesce(bool_or(hit), false)
+)
+SELECT w.*, c.labels_uri, {_OF_SERIES}, t.truth_uri
+FROM wrong w JOIN scans c USING (recipe_id, series_key) JOIN series s USING (series_key) {_TRUTH_URI}
+ORDER BY w.score_max DESC NULLS LAST, w.volume_mm3 DESC, w.series_key, w.lesion_id LIMIT ?"""  # noqa: S608
+"""Lesions of the results that hit nothing, the surest first."""
+
+
+def places(connection: duckdb.DuckDBPyConnection, sql: str, most: int) -> list[Wanted]:
+    """Places to picture, in the order in which they are shown."""
+    return [_wanted(row) for row in ask(connection, sql, most)]
+
+
+def _wanted(row: dict[str, Any]) -> Wanted:
+    hidden = {"volume_uri", "shape", "spacing_mm", "origin_mm", "direction", "labels_uri", "truth_uri", "centroid_mm"}
+    z, y, x = row["shape"]
+    i, j, k = row["centroid_mm"]
+    return Wanted(
+        row={name: value for name, value in row.items() if name not in hidden and value is not None},
+        volume_uri=row["volume_uri"],
+        shape=(z, y, x),
+        geometry={name: row[name] for name in ("spacing_mm", "origin_mm", "direction")},
+        centre_mm=(i, j, k),
+        modality=row["modality"],
+        labels_uri=row["labels_uri"],
+        lesion_id=row.get("lesion_id"),
+        truth_uri=row["truth_uri"],
+    )
+
+
+def question_of(row: dict[str, Any]) -> str:
+    """SQL that gives the row behind a picture."""
+    if row.get("lesion_id") is not None:
+        return (
+            f"SELECT * FROM lesions WHERE recipe_id = '{row['recipe_id']}' "  # noqa: S608 -- keys are hex digits
+            f"AND series_key = '{row['series_key']}' AND lesion_id = {row['lesion_id']}"
+        )
+    return (
+        f"SELECT * FROM matches WHERE recipe_id = '{row['recipe_id']}' "  # noqa: S608
+        f"AND series_key = '{row['series_key']}' AND truth_id = {row.get('truth_id')}"
+    )
+
+
+def evaluated_rows(connection: duckdb.DuckDBPyConnection) -> dict[str, Rows]:
+    """The tables of the newest evaluation."""
+    return {name: ask(connection, f"FROM {name}") for name in ("metrics", "site_metrics", "curves")}

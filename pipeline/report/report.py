@@ -1,0 +1,162 @@
+"""Write the report of a store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from pipeline.evaluate.summary import annotation
+from pipeline.query import connect
+from pipeline.report import gather
+from pipeline.report.figures import performance, tally
+from pipeline.report.gallery import SIDE_MM, Tile, Wanted, picture
+from pipeline.report.gather import Rows, ask
+from pipeline.report.page import render
+from pipeline.report.places import FALSE, LESIONS, MISSED, evaluated_rows, places, question_of
+from pipeline.report.tables import Table, shown
+from pipeline.store import Store
+from schemas.config import CohortConfig
+
+MOST_TILES = {"gallery": 12, "missed": 24, "false_calls": 24}
+"""Pictures of each kind; of the gallery for each recipe and type."""
+
+MapTiles = Callable[[Callable[[Wanted], Tile], Sequence[Wanted]], Iterable[Tile]]
+
+
+def write_report(store: Store, config: CohortConfig, path: Path | str, *, map_tiles: MapTiles = map) -> dict[str, Any]:
+    """Write one HTML file that needs nothing else.
+
+    Args:
+        store: what is reported.
+        config: the cohort file, for what it says of the reference standard.
+        path: of the file.
+        map_tiles: applies a function to many places; `map`, or one that spreads them out.
+
+    Returns:
+        path, bytes, and how many pictures there are.
+
+    Raises:
+        StoreError: there is no store.
+        ServiceError: it cannot be read.
+    """
+    connection = connect(store)
+    try:
+        parts = _parts(store, config, connection)
+        wanted = {
+            "gallery": places(connection, LESIONS, MOST_TILES["gallery"]),
+            "missed": places(connection, MISSED, MOST_TILES["missed"]),
+            "false_calls": places(connection, FALSE, MOST_TILES["false_calls"]),
+        }
+    finally:
+        connection.close()
+    tiles = {
+        name: [(tile, question_of(tile.row)) for tile in map_tiles(partial(picture, store=store), found)]
+        for name, found in wanted.items()
+    }
+    text = render(**parts, **tiles)
+    Path(path).write_text(text, encoding="utf-8")
+    return {"path": str(path), "bytes": len(text.encode()), "pictures": sum(map(len, tiles.values()))}
+
+
+def _parts(store: Store, config: CohortConfig, connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    evaluated = evaluated_rows(connection)
+    models, recipes = gather.recipe_table(connection)
+    sections = [("flow", "Who is in it"), ("acquisition", "Acquisition"), ("tallies", "Tallies")]
+    sections += [("evaluation", "Evaluation")] if evaluated["metrics"] else []
+    sections += [("gallery", "Gallery"), ("cost", "Time"), ("models", "Models")]
+    (counts,) = ask(connection, gather.COUNTS)
+    return {
+        "cohort": store.cohort,
+        "version": version("spinetally"),
+        "made_at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "counts": counts,
+        "sections": sections,
+        "drops": [m for m in evaluated["metrics"] if m["metric"].startswith("drop_") and m["value"] is not None],
+        "flow": gather.flow_tables(connection),
+        "failures": gather.as_table(
+            "Without a result", ask(connection, gather.FAILURES), note="And what to do.", sql=gather.FAILURES.strip()
+        ),
+        "acquisition": gather.acquisition_table(connection),
+        "tallies": [_tally(connection, recipe) for recipe in recipes],
+        "evaluations": _evaluations(evaluated),
+        "annotation": annotation(config),
+        "side": f"{SIDE_MM:g}",
+        "cost": gather.as_table("Time and memory", ask(connection, gather.COST), sql=gather.COST.strip()),
+        "models": models,
+        "cards": _cards(recipes),
+        "checklists": [],
+    }
+
+
+def _tally(connection: duckdb.DuckDBPyConnection, recipe: dict[str, Any]) -> dict[str, Any]:
+    recipe_id = recipe["recipe_id"]
+    levels = ask(connection, gather.LEVELS, recipe_id)
+    lesions = ask(connection, gather.LESIONS, recipe_id)
+    studies = ask(connection, gather.BURDEN, recipe_id)
+    changes = [row for row in ask(connection, gather.CHANGES) if row["recipe_id"] == recipe_id]
+    affected = sum(bool(row["n_lesions"]) for row in studies)
+    return {
+        "recipe_id": recipe_id,
+        "modality": recipe["modality"],
+        "summary": f"{shown(len(lesions))} lesions in {shown(affected)} of {shown(len(studies))} studies.",
+        "spine": tally.spine(levels),
+        "volumes": tally.volumes(lesions),
+        "burden": tally.burden(studies),
+        "changes": tally.changes(changes),
+        "levels": gather.as_table("Levels", levels, sql=gather.LEVELS.strip().replace("?", f"'{recipe_id}'")),
+    }
+
+
+def _evaluations(evaluated: dict[str, Rows]) -> list[dict[str, Any]]:
+    found = []
+    for recipe_id in sorted({m["recipe_id"] for m in evaluated["metrics"]}):
+        metrics, sites, curves = (
+            [row for row in evaluated[name] if row["recipe_id"] == recipe_id]
+            for name in ("metrics", "site_metrics", "curves")
+        )
+        kinds = sorted({(s["unit"], s["metric"], s["split"]) for s in sites})
+        forests = [performance.forest(sites, unit=u, metric=m, split=s) for u, m, s in kinds]
+        found.append(
+            {
+                "recipe_id": recipe_id,
+                "froc": performance.froc(curves),
+                "roc_patient": performance.roc(curves, "patient"),
+                "roc_vertebra": performance.roc(curves, "vertebra"),
+                "calibration": performance.calibration(curves),
+                "forests": [forest for forest in forests if forest],
+                "tables": [*gather.evaluation_tables(metrics), *_site_tables(sites)],
+            }
+        )
+    return found
+
+
+def _site_tables(sites: Rows) -> list[Table]:
+    names = "split unit metric kind site value low high weight i2 tau2 prediction_low prediction_high n_patients note"
+    rows = [{name: site[name] for name in names.split()} for site in sites]
+    note = "Pooled by random effects (Paule-Mandel, Hartung-Knapp); `without` pools the other sites."
+    table = gather.as_table("Sites", rows, note=note, sql="FROM site_metrics")
+    return [table] if table else []
+
+
+def _cards(recipes: Rows) -> list[tuple[str, str]]:
+    """Cards of the built-in models that the recipes name; those of others are stated in the table."""
+    cards: dict[str, str] = {}
+    for recipe in recipes:
+        for found in (json.loads(recipe["document"]).get("models") or {}).values():
+            for model in found:
+                spec = model.get("spec") or {}
+                name = str(spec.get("name", ""))
+                if spec.get("format") == "builtin":
+                    folder = files("pipeline.models.builtin") / name.removeprefix("builtin/").replace("-", "_")
+                    card = folder / "CARD.md"
+                    if card.is_file():
+                        cards[name] = card.read_text()
+    return sorted(cards.items())

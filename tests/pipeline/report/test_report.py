@@ -1,0 +1,150 @@
+"""The report of a small real store: complete, alone, and readable by a browser."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.evaluate.evaluation import evaluate_store
+from pipeline.report.report import write_report
+from pipeline.store import Store
+from schemas.config import CohortConfig, Truth
+from schemas.evaluation import Evaluation
+from tests.pipeline.evaluate.little import Box, LittleScan, make_store, truths
+
+UPPER: Box = (9, 8, 8, 12, 14, 14)
+LOWER: Box = (3, 20, 20, 6, 26, 26)
+NASTY = "<script>alert(1)</script>"
+
+
+def scans() -> list[LittleScan]:
+    made = []
+    for i in range(24):
+        split = "internal" if i < 12 else "external"
+        truth = (UPPER, LOWER) if i % 3 == 0 else (UPPER,) if i % 3 == 1 else ()
+        found = [(UPPER, 0.95 - i / 50)] if i % 4 else []
+        if i % 5 == 0:
+            found.append((LOWER, 0.4 + i / 100))
+        columns = {"manufacturer": NASTY if i == 3 else f"maker {i % 2}", "patient_age": 40.0 + i, "kvp": 120.0}
+        made.append(
+            LittleScan(f"{i:032x}", f"p{i:02}", truth, tuple(found), split=split, site=f"site {i % 3}", columns=columns)
+        )
+    return [*made, LittleScan("f" * 32, "px", truth=(UPPER,), status="failed", split="external", site="site 1")]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    folder = tmp_path_factory.mktemp("reported")
+    made = make_store(folder, scans())
+    config = CohortConfig(source="x", store="x")
+    evaluate_store(made, config, truths=truths(folder, scans()), settings=Evaluation(bootstraps=100))
+    return made
+
+
+@pytest.fixture(scope="module")
+def page(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    config = CohortConfig(source="x", store="x", truth=Truth(annotated_by="two radiologists", readers=2))
+    written = write_report(store, config, path)
+    assert written["bytes"] == path.stat().st_size
+    assert written["pictures"] > 6
+    return path
+
+
+def test_every_section_is_there(page: Path) -> None:
+    text = page.read_text()
+    for section in ("flow", "acquisition", "tallies", "evaluation", "gallery", "cost", "models"):
+        assert f'<section id="{section}">' in text
+    assert 'class="drop"' in text
+    assert "two radiologists" in text
+    assert "Not stated in the cohort file: experience, blinded, annotated on" in text
+    assert "Missed" in text
+    assert "Falsely called" in text
+    assert text.count("<svg ") >= 5
+
+
+def test_nothing_is_asked_of_another_address(page: Path) -> None:
+    text = page.read_text()
+    outside = re.findall(r"""(?:src|href)=["'](?!data:|#)([^"']+)""", text)
+    assert outside == []
+    assert not re.search(r"url\((?!#|data:)", text)
+    assert "default-src 'none'" in text
+    assert len(text) < 10_000_000
+
+
+def test_what_a_header_says_is_never_code(page: Path) -> None:
+    text = page.read_text()
+    assert NASTY not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+
+
+def test_ids_of_figures_do_not_clash(page: Path) -> None:
+    ids = re.findall(r'\sid="([^"]+)"', page.read_text())
+    assert len(ids) == len(set(ids))
+
+
+def test_a_store_without_results_has_a_report_too(tmp_path: Path) -> None:
+    empty = Store.create(str(tmp_path / "store"), cohort="empty")
+    write_report(empty, CohortConfig(source="x", store="x"), tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "There is no lesion to show" in text
+    assert '<section id="evaluation">' not in text
+
+
+@pytest.fixture
+def browser() -> Iterator[object]:
+    selenium = pytest.importorskip("selenium.webdriver", reason="the driver of a browser is not installed")
+    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not program or not driver:
+        pytest.skip("no chromium with its driver: apt-get install chromium chromium-driver")
+    options = selenium.ChromeOptions()
+    options.binary_location = program
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--window-size=1200,1600",
+        "--disable-dev-shm-usage",
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    running = selenium.Chrome(options=options, service=selenium.ChromeService(driver))
+    yield running
+    running.quit()
+
+
+@pytest.mark.slow
+def test_a_browser_opens_sorts_and_filters_it(page: Path, browser: object, tmp_path: Path) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.remote.webdriver import WebDriver
+
+    assert isinstance(browser, WebDriver)
+    browser.get(page.as_uri())
+    assert browser.get_log("browser") == []
+    requests = [entry["message"] for entry in browser.get_log("performance") if "requestWillBeSent" in entry["message"]]
+    asked = {url for message in requests for url in re.findall(r'"url":"(https?:[^"]+)"', message)}
+    assert asked == set()
+    figure = next(
+        f for f in browser.find_elements(By.CSS_SELECTOR, "figure.table") if "Figures" in f.text.split("\n")[0]
+    )
+    heads = figure.find_elements(By.CSS_SELECTOR, "th button")
+    estimate = [head.text for head in heads].index("patients")
+    for _ in range(2):
+        heads[estimate].click()
+    cells = figure.find_elements(By.CSS_SELECTOR, f"tbody td:nth-child({estimate + 1})")
+    values = [float(cell.get_attribute("data-key") or 0) for cell in cells]
+    assert values == sorted(values, reverse=True)
+    before = len([row for row in figure.find_elements(By.CSS_SELECTOR, "tbody tr") if row.is_displayed()])
+    figure.find_element(By.CSS_SELECTOR, "input").send_keys("vertebra")
+    rows = [row for row in figure.find_elements(By.CSS_SELECTOR, "tbody tr") if row.is_displayed()]
+    assert 0 < len(rows) < before
+    assert all("vertebra" in row.text for row in rows)
+    light = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    browser.find_element(By.ID, "theme").click()
+    assert browser.execute_script("return getComputedStyle(document.body).backgroundColor") != light
+    browser.save_screenshot(str(tmp_path / "report.png"))
+    assert (tmp_path / "report.png").stat().st_size > 20_000
