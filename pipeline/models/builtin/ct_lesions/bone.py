@@ -20,6 +20,7 @@ BODY_KIND, POSTERIOR_KIND, SACRUM_KIND = 1, 2, 3
 KINDS = (BODY_KIND, POSTERIOR_KIND, SACRUM_KIND)
 
 _MARGIN_MM = 4.0
+_CLOSE_MM = 6.0
 
 Field = npt.NDArray[np.float32]
 
@@ -59,6 +60,7 @@ def lay_out(volume: Volume, within: LevelMask) -> Bone | None:
     levels = nearest_labels(within.levels[box], part.grid, grid).astype(np.uint16)
     parts = None if within.parts is None else nearest_labels(within.parts[box], part.grid, grid)
     kind = _kinds(levels, parts)
+    _close_bodies(levels, kind)
     return Bone(
         grid=grid,
         hu=resample_image(part.voxels, part.grid, grid, smooth=True),
@@ -76,6 +78,20 @@ def _kinds(levels: npt.NDArray[np.uint16], parts: npt.NDArray[np.generic] | None
         kind[(parts == POSTERIOR) & (levels > 0)] = POSTERIOR_KIND
     kind[levels == BY_NAME["SACRUM"].number] = SACRUM_KIND
     return kind
+
+
+def _close_bodies(levels: npt.NDArray[np.uint16], kind: npt.NDArray[np.uint8]) -> None:
+    """Fill dents and holes of each body in place: a lytic lesion is often missing from the mask of its vertebra."""
+    reach = round(_CLOSE_MM / STEP_MM)
+    ball = sum(axis**2 for axis in np.mgrid[-reach : reach + 1, -reach : reach + 1, -reach : reach + 1]) <= reach**2
+    for number, box in enumerate(ndimage.find_objects(levels), start=1):
+        if box is None or number == BY_NAME["SACRUM"].number:
+            continue
+        own = np.pad((levels[box] == number) & (kind[box] == BODY_KIND), reach)
+        closed = ndimage.binary_fill_holes(ndimage.binary_closing(own, ball))
+        added = closed[reach:-reach, reach:-reach, reach:-reach] & (levels[box] == 0)
+        levels[box][added] = number
+        kind[box][added] = BODY_KIND
 
 
 def _depth(inside: npt.NDArray[np.bool_], spacing: tuple[float, float, float]) -> Field:
