@@ -38,7 +38,7 @@ class Calibration:
     intercept: Estimate
     """Calibration in the large: of the regression with the slope held at 1; 0 is best."""
     bins: tuple[Bin, ...]
-    """By tenths of the cases."""
+    """By tenths of the cases, fewer where there are not ten cases for each."""
 
 
 def calibration(truth: npt.ArrayLike, score: npt.ArrayLike, *, n_bins: int = 10) -> Calibration | None:
@@ -55,7 +55,7 @@ def calibration(truth: npt.ArrayLike, score: npt.ArrayLike, *, n_bins: int = 10)
         if slope is None
         else slope[1],
         intercept=not_estimable("the scores separate the classes", denominator=y.size) if large is None else large[0],
-        bins=_bins(y, p, n_bins),
+        bins=_bins(y, p, max(1, min(n_bins, y.size // 10))),
     )
 
 

@@ -97,7 +97,7 @@ def forest(sites: Rows, *, unit: str, metric: str, split: str) -> str | None:
                 )
             labels.append(f"pooled, I² {pooled['i2']:.0%}, τ² {pooled['tau2']:.2f}")
         axes.set_yticks(range(len(labels)), labels)
-        axes.invert_yaxis()
+        axes.set_ylim(len(labels) - 0.4, -0.6)
         axes.set_xlim(0, 1.02)
         axes.set_title(f"{unit} {metric}, {split}")
         return as_svg(figure, f"Forest plot of {unit} {metric} by site, {split}")
