@@ -113,7 +113,7 @@ def look(
     identity = Identity.of(store) if store else Identity.throwaway()
     outlook = Outlook(
         config, stages, recipes, store, identity,
-        index=stages.index(config, identity=identity, previous=_last(store, _INDEX), progress=progress),
+        index=stages.index(config, identity=identity, previous=last_index(store) if store else None, progress=progress),
         known=read_known(store) if store else Known(),
         new_plan=PLAN.empty_table(),
         started=started,
@@ -169,10 +169,10 @@ def _read_plan(store: Store | None) -> pa.Table:
     return pa.concat_tables([PLAN.empty_table(), *(store.read_table(path) for path in paths if store)])
 
 
-def _last(store: Store | None, folder: str) -> pa.Table | None:
-    """The newest table of a folder; names sort by time."""
-    paths = store.list(folder) if store else []
-    return store.read_table(paths[-1]) if store and paths else None
+def last_index(store: Store) -> pa.Table | None:
+    """The newest index of the source in a store; names sort by time."""
+    paths = store.list(_INDEX)
+    return store.read_table(paths[-1]) if paths else None
 
 
 def _write_private(store: Store, index: SourceIndex) -> None:

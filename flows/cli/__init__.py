@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import ask, care, demo, models, run, survey
+from flows.cli import after, ask, care, demo, models, run, survey
 from flows.cli.console import log_to_stderr
 from pipeline.errors import RequestError, ServiceError, SpinetallyError
 
@@ -28,6 +28,8 @@ app.command()(run.run)
 app.command()(survey.status)
 app.command()(ask.sql)
 app.command()(run.retry)
+app.command()(after.evaluate)
+app.command()(after.report)
 app.command()(care.compact)
 app.command()(care.verdict)
 app.add_typer(models.app, name="models")

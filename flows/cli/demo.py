@@ -11,7 +11,8 @@ from flows.cli.console import JsonOption, files_bar, print_json, print_table, sa
 
 _COHORT = """\
 cohort: demo
-source: ./dicom
+source: ./manifest.csv
+clinical: [primary_tumour]
 store: ./store
 """
 

@@ -31,8 +31,8 @@ def write_scan(folder: Path, name: str, *, n_lesions: int = 2, seed: int = 0, ha
         nib.save(image, folder / f"{name}{suffix}.nii.gz")
 
 
-def write_cohort(folder: Path, n_scans: int = 5, *, modalities: Sequence[str] = ("CT",)) -> Path:
-    """Scans of one patient each with 0, 1, 2, ... lesions (three at most), and their manifest."""
+def write_cohort(folder: Path, n_scans: int = 5, *, modalities: Sequence[str] = ("CT",), truth: bool = False) -> Path:
+    """Scans of one patient each with 0, 1, 2, ... lesions (three at most), and their manifest; with masks as truth."""
     rows = []
     for i in range(n_scans):
         write_scan(folder / "scans", f"s{i}", n_lesions=i % 4, seed=i)
@@ -44,6 +44,7 @@ def write_cohort(folder: Path, n_scans: int = 5, *, modalities: Sequence[str] = 
                 "modality": modalities[i % len(modalities)],
                 "lesions_uri": f"scans/s{i}_lesions.nii.gz",
             }
+            | ({"truth_uri": f"scans/s{i}_lesions.nii.gz"} if truth else {})
         )
     write_manifest(folder, rows)
     return folder / "manifest.csv"

@@ -246,3 +246,30 @@ def test_decisions_of_readers(cli: Cli, done: Path, tmp_path: Path) -> None:
     file.write_text("series_key,lesion_id,decision,reader\nnobody,1,accept,reader-1\n")
     _refused(cli("verdict", done, file), "line 2")
     _refused(cli("verdict", done, tmp_path / "no.csv"), "no.csv")
+
+
+def test_an_evaluation_of_masks_against_themselves_is_perfect(
+    cli: Cli, tmp_path: Path, prefect_server: Any, cluster_address: str
+) -> None:
+    write_cohort(tmp_path, 4, truth=True)
+    launch(config_of(tmp_path, cluster=cluster_address))
+    ended = cli("evaluate", _cohort_file(tmp_path), "--json")
+    (recipe,) = ended.json["recipes"].values()
+    assert recipe["true_lesions"] == 0 + 1 + 2 + 3
+    figures = [
+        f for part in recipe["parts"].values() for f in part if (f["unit"], f["metric"]) == ("lesion", "sensitivity")
+    ]
+    assert figures
+    assert {f["value"] for f in figures} == {1.0}
+    assert "Reference standard" in cli("evaluate", tmp_path / "cohort.yaml").out
+
+
+def test_an_evaluation_needs_a_reference(cli: Cli, done: Path) -> None:
+    _refused(cli("evaluate", done), "no reference standard", "truth_uri")
+
+
+def test_a_report_is_one_file(cli: Cli, done: Path, tmp_path: Path) -> None:
+    assert cli("report", done, "-o", tmp_path / "report.html", "--json").code == 0
+    page = (tmp_path / "report.html").read_text()
+    assert page.lstrip().lower().startswith("<!doctype html>")
+    _refused(cli("report", done, "-o", tmp_path / "no" / "report.html"), "folder is not there")
