@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cc3d
 import numpy as np
@@ -97,7 +98,7 @@ def lesions_from_scores(
     )
 
 
-def components(mask: Mask, scores: Scores) -> tuple[npt.NDArray[np.integer], list[Component]]:
+def components(mask: Mask, scores: npt.NDArray[Any]) -> tuple[npt.NDArray[np.integer], list[Component]]:
     """The 26-connected components of a mask [z, y, x]: their labels, and what each is."""
     # cc3d 4 fails on small or dense masks of odd size, [1, 0, 1] among them; one more empty face helps
     padded = cc3d.connected_components(np.pad(mask, ((0, 1),) * 3), connectivity=26)
@@ -119,7 +120,7 @@ def components(mask: Mask, scores: Scores) -> tuple[npt.NDArray[np.integer], lis
     ]
 
 
-def lesions_from_instances(mask: Mask, grid: Grid, *, min_volume_mm3: float = 0.0) -> LesionMask:
+def lesions_from_mask(mask: Mask, grid: Grid, *, min_volume_mm3: float = 0.0) -> LesionMask:
     """Lesions of a mask without scores, the largest first; those too small are candidates without a score."""
     scores = np.where(mask, np.uint16(SCORE_UNIT), np.uint16(0))
     found = lesions_from_scores(scores, grid, threshold=1.0, min_volume_mm3=min_volume_mm3, keep_candidates=False)
