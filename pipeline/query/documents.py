@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.store import Store, service_errors
+from pipeline.store import Store
 from schemas.columns import table
 from schemas.reasons import MEANING
 from schemas.views import CLINICAL, RECIPE
@@ -20,8 +19,8 @@ _SERIES_KEYS = {"study_key", "series_key"}
 
 def recipes_table(store: Store) -> pa.Table:
     """One row per file of `recipes/`: `schemas.views.RECIPE`."""
-    documents = _read_all(store, (path for path in store.list("recipes") if path.endswith(".json")))
-    return table([_recipe(json.loads(data), data.decode()) for data in documents], RECIPE)
+    documents = store.read_all(path for path in store.list("recipes") if path.endswith(".json"))
+    return table([_recipe(json.loads(data), data.decode()) for data in documents.values()], RECIPE)
 
 
 def _recipe(document: dict[str, Any], text: str) -> dict[str, Any]:
@@ -53,10 +52,10 @@ def clinical_table(store: Store) -> pa.Table:
 
     Files have a row per series. Of a patient the last file counts, and in it the last value that is there.
     """
-    found = _read_all(store, (path for path in store.list("clinical") if path.endswith(".parquet")))
+    found = store.read_all(path for path in store.list("clinical") if path.endswith(".parquet"))
     patients: dict[str, dict[str, Any]] = {}
     fields: dict[str, pa.Field] = {field.name: field for field in CLINICAL}
-    for data in found:
+    for data in found.values():
         rows = pq.read_table(io.BytesIO(data))
         for field in rows.schema:
             known = fields.setdefault(field.name, field)
@@ -82,14 +81,3 @@ def _as_type(values: list[Any], kind: pa.DataType) -> pa.Array:
     if pa.types.is_string(kind):
         return pa.array([None if value is None else str(value) for value in values], pa.string())
     return pa.array(values, kind)
-
-
-def _read_all(store: Store, paths: Iterable[str]) -> list[bytes]:
-    """Many files at once, in the order of their names."""
-    wanted = {store.path(path): None for path in paths}
-    if not wanted:
-        return []
-    with service_errors("reading the store"):
-        found = store.fs.cat(list(wanted))
-    by_path = found if isinstance(found, dict) else {next(iter(wanted)): found}
-    return [bytes(by_path[path]) for path in wanted]

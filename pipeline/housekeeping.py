@@ -1,0 +1,230 @@
+"""The only two ways in which anything leaves a store: what no row names, and one patient.
+
+`gc` removes arrays of attempts that ended before their rows were written, merged tables that are out of date and files
+that were half written. `forget` removes a patient from every table and with all arrays; tables that hold others too
+are written again without that patient. Scans that are still in the source come back with the next run.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.errors import RequestError
+from pipeline.query.compacted import FOLDER as MERGED
+from pipeline.query.compacted import usable
+from pipeline.query.files import published
+from pipeline.store import Store, service_errors
+from schemas.evaluation import MASKS, TABLES
+
+GRACE = timedelta(days=1)
+"""What is younger may belong to a run that has not written its rows yet."""
+
+_NAMING = (("catalog", "volume_uri"), ("results", "labels_uri"), (f"{TABLES}/references", "labels_uri"))
+_ARRAYS = ("volumes", "labels", MASKS)
+
+
+@dataclass(frozen=True)
+class GcSummary:
+    """What was removed, or would be."""
+
+    paths: tuple[str, ...]
+    """Folders and files, relative to the store."""
+    n_bytes: int
+    """Their size."""
+
+
+@dataclass(frozen=True)
+class ForgetSummary:
+    """What was removed of one patient."""
+
+    n_rows: int
+    """Rows of all tables."""
+    n_tables: int
+    """Tables that held them."""
+    n_arrays: int
+    """Volumes and masks."""
+
+
+def gc(store: Store, *, dry_run: bool = False, grace: timedelta = GRACE) -> GcSummary:
+    """Remove what no row names.
+
+    Args:
+        store: the store.
+        dry_run: only tell.
+        grace: what is younger is left alone, for its rows may be on their way.
+
+    Raises:
+        ServiceError: the store was not there.
+    """
+    before = datetime.now(UTC) - grace
+    sizes = _array_groups(store)  # listed before the rows are read: what is committed in between is then named
+    named = _named(store)
+    lost = {group: size for group, size in sizes.items() if group not in named and _is_older(group, before)}
+    lost |= _stale_merges(store, before)
+    lost |= _half_written(store, before)
+    if not dry_run:
+        for path in sorted(lost):
+            store.remove(path)
+    return GcSummary(tuple(sorted(lost)), sum(lost.values()))
+
+
+def forget(store: Store, patient_key: str) -> ForgetSummary:
+    """Remove one patient everywhere: rows, arrays, changes, truth, verdicts, merged tables, the index of the source.
+
+    No run should be under way. A second call after a crash goes on where the first ended.
+
+    Args:
+        store: the store.
+        patient_key: as in the views; `patient_keys` gives it for a PatientID.
+
+    Raises:
+        RequestError: the store knows no such patient.
+        ServiceError: the store was not there.
+    """
+    series, shards, uris = _traces(store, patient_key)
+    for path in store.list(MERGED):
+        store.remove(path)
+    removed = [_without(store, path, patient_key, series, uris) for path in _tables(store, shards)]
+    groups = [group for group in _array_groups(store) if posixpath.basename(posixpath.dirname(group)) in series]
+    for group in groups:
+        store.remove(group)
+    removed += [_without(store, path, patient_key, series, uris) for path in _last_tables(store)]
+    return ForgetSummary(sum(removed), sum(n > 0 for n in removed), len(groups))
+
+
+def patient_keys(store: Store, patient_id: str) -> list[str]:
+    """The keys of a PatientID in this store; several where sites use the same one."""
+    found: set[str] = set()
+    for path in store.list("private/crosswalk"):
+        rows = store.read_table(path, ["patient_key", "patient_id"])
+        found |= set(rows.filter(pc.equal(rows["patient_id"], patient_id))["patient_key"].to_pylist())
+    return sorted(found)
+
+
+def _array_groups(store: Store) -> dict[str, int]:
+    """Every group of arrays, `<shard>.zarr/<series>/<attempt>`, with its bytes."""
+    groups: dict[str, int] = {}
+    fs, start = store.fs, len(store.root) + 1
+    with service_errors("listing the store"):
+        for folder in _ARRAYS:
+            try:
+                listing = fs.find(store.path(folder), detail=True)
+            except FileNotFoundError:
+                continue
+            for name, info in listing.items():
+                if (group := _group_of(name[start:])) is not None:
+                    groups[group] = groups.get(group, 0) + int(info["size"])
+    return groups
+
+
+def _group_of(path: str) -> str | None:
+    head, zarr, rest = path.partition(".zarr/")
+    parts = rest.split("/")
+    return f"{head}{zarr}{parts[0]}/{parts[1]}" if len(parts) > 2 else None
+
+
+def _named(store: Store) -> set[str]:
+    """The groups that any row names, whichever row counts."""
+    named: set[str] = set()
+    for folder, column in _NAMING:
+        for path in store.list(folder):
+            rows = store.read_table(path, [column])
+            named |= {group for uri in rows[column].to_pylist() if uri and (group := _group_of(f"{uri}/0"))}
+    return named
+
+
+def _is_older(path: str, moment: datetime) -> bool:
+    """Whether an attempt, which begins with its time, began before; what has no such name is not ours to remove."""
+    try:
+        began = datetime.strptime(posixpath.basename(path)[:21], "%Y%m%dT%H%M%S%f")
+    except ValueError:
+        return False
+    return began.replace(tzinfo=UTC) < moment
+
+
+def _stale_merges(store: Store, before: datetime) -> dict[str, int]:
+    files = published(store)
+    current = usable(store, files)
+    stale: dict[str, int] = {}
+    for path, size in files.items():
+        folder = "/".join(path.split("/")[:2])
+        if path.startswith(f"{MERGED}/") and folder != current and _is_older(folder, before):
+            stale[folder] = stale.get(folder, 0) + size
+    return stale
+
+
+def _half_written(store: Store, before: datetime) -> dict[str, int]:
+    """Temporary files of writers that ended; an object storage has none."""
+    if not store.is_local:
+        return {}
+    root = Path(store.root)
+    found = [path for path in root.rglob(".*") if path.is_file() and path.stat().st_mtime < before.timestamp()]
+    return {str(path.relative_to(root)): path.stat().st_size for path in found}
+
+
+def _traces(store: Store, patient_key: str) -> tuple[set[str], set[str], set[str]]:
+    """The patient's series, their shards, and the addresses of their source files."""
+    series: set[str] = set()
+    shards: set[str] = set()
+    uris: set[str] = set()
+    for path in store.list("plan"):
+        rows = _of_patient(store.read_table(path, ["patient_key", "series_key", "shard"]), patient_key)
+        series |= set(rows["series_key"].to_pylist())
+        shards |= set(rows["shard"].to_pylist())
+    for path in store.list("private/crosswalk"):
+        rows = _of_patient(store.read_table(path, ["patient_key", "series_key", "uris"]), patient_key)
+        series |= set(rows["series_key"].to_pylist())
+        uris |= {uri for given in rows["uris"].to_pylist() for uri in given or ()}
+    if not series:
+        raise RequestError(
+            "the store knows no patient with this key: `SELECT DISTINCT patient_key FROM series` lists them"
+        )
+    return series, shards, uris
+
+
+def _of_patient(rows: pa.Table, patient_key: str) -> pa.Table:
+    return rows.filter(pc.equal(rows["patient_key"], patient_key))
+
+
+def _tables(store: Store, shards: set[str]) -> list[str]:
+    """Tables that may hold rows of the patient, results first: a scan without a row is only done again."""
+    of_shards = [p for folder in ("results", "catalog") for p in store.list(folder) if _shard_of(p) in shards]
+    return [*of_shards, *_parquet(store, "changes"), *_parquet(store, "truth"), *_parquet(store, "clinical")]
+
+
+def _last_tables(store: Store) -> list[str]:
+    """Tables that tell where the patient's traces are, and so go last."""
+    return [*_parquet(store, "private/index"), *_parquet(store, "private/crosswalk"), *_parquet(store, "plan")]
+
+
+def _parquet(store: Store, folder: str) -> Iterable[str]:
+    return [path for path in store.list(folder) if path.endswith(".parquet")]
+
+
+def _shard_of(path: str) -> str:
+    return posixpath.basename(path).split("-")[0]
+
+
+def _without(store: Store, path: str, patient_key: str, series: set[str], uris: set[str]) -> int:
+    """Write a table again without the patient, or remove it where nothing else is in it; how many rows that were."""
+    rows = store.read_table(path)
+    for column, values in (("patient_key", {patient_key}), ("series_key", series), ("uri", uris)):
+        if column in rows.column_names:
+            kept = rows.filter(pc.invert(pc.is_in(rows[column], value_set=pa.array(sorted(values), pa.string()))))
+            break
+    else:
+        return 0
+    if kept.num_rows == rows.num_rows:
+        return 0
+    if kept.num_rows:
+        store.write_table(path, kept)
+    else:
+        store.remove(path)
+    return int(rows.num_rows - kept.num_rows)
