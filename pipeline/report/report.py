@@ -16,6 +16,8 @@ import duckdb
 from pipeline.evaluate.summary import annotation
 from pipeline.query import connect
 from pipeline.report import gather
+from pipeline.report.checklists.evidence import collect
+from pipeline.report.checklists.sheets import checklist_tables
 from pipeline.report.figures import performance, tally
 from pipeline.report.gallery import SIDE_MM, Tile, Wanted, picture
 from pipeline.report.gather import Rows, ask
@@ -71,7 +73,7 @@ def _parts(store: Store, config: CohortConfig, connection: duckdb.DuckDBPyConnec
     models, recipes = gather.recipe_table(connection)
     sections = [("flow", "Who is in it"), ("acquisition", "Acquisition"), ("tallies", "Tallies")]
     sections += [("evaluation", "Evaluation")] if evaluated["metrics"] else []
-    sections += [("gallery", "Gallery"), ("cost", "Time"), ("models", "Models")]
+    sections += [("gallery", "Gallery"), ("cost", "Time"), ("models", "Models"), ("checklists", "Checklists")]
     (counts,) = ask(connection, gather.COUNTS)
     return {
         "cohort": store.cohort,
@@ -92,7 +94,7 @@ def _parts(store: Store, config: CohortConfig, connection: duckdb.DuckDBPyConnec
         "cost": gather.as_table("Time and memory", ask(connection, gather.COST), sql=gather.COST.strip()),
         "models": models,
         "cards": _cards(recipes),
-        "checklists": [],
+        "checklists": checklist_tables(collect(connection, config)),
     }
 
 

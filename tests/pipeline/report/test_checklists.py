@@ -1,0 +1,93 @@
+"""The checklists: complete, honest about what is missing, and never a verdict."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from pipeline.evaluate.evaluation import evaluate_store
+from pipeline.query import connect
+from pipeline.report.checklists.evidence import EVIDENCE, collect
+from pipeline.report.checklists.items import PROBAST, QUADAS, TOPICS
+from pipeline.report.checklists.sheets import sheets, write_checklists
+from pipeline.store import Store
+from schemas.config import CohortConfig, Truth
+from schemas.evaluation import Evaluation
+from tests.pipeline.evaluate.little import LittleScan, make_store, truths
+
+EMPTY = CohortConfig(source="x", store="x")
+FROM_DATA = {*range(7, 14), *range(16, 25), *range(28, 31), 32, 33, *range(35, 40), 42, 43}
+"""Items of CLAIM 2024 that a batch system can fill at least partly."""
+
+
+def test_every_item_of_claim_is_there_once() -> None:
+    items = [line.item for line in sheets({})["CLAIM 2024"]]
+    assert items == [str(number) for number in range(1, 45)]
+
+
+def test_numbers_of_the_other_lists() -> None:
+    made = sheets({})
+    assert {int("".join(filter(str.isdigit, line.item))) for line in made["STARD-AI"]} == set(range(1, 41))
+    assert {int("".join(filter(str.isdigit, line.item))) for line in made["TRIPOD+AI"]} == set(range(1, 28))
+    for name in ("STARD-AI", "TRIPOD+AI"):
+        items = [line.item for line in made[name]]
+        assert len(items) == len(set(items))
+    assert len(QUADAS) == 9
+
+
+def test_evidence_that_an_item_names_exists() -> None:
+    named = {name for topic in (*TOPICS, *QUADAS, *PROBAST) for name in topic.evidence}
+    assert named <= set(EVIDENCE) | {"annotation"}
+
+
+def test_an_empty_store_fills_nothing(tmp_path: Path) -> None:
+    store = Store.create(str(tmp_path / "store"), cohort="empty")
+    connection = connect(store)
+    found = collect(connection, EMPTY)
+    connection.close()
+    statuses = {line.status for lines in sheets(found).values() for line in lines}
+    assert statuses == {"needs author"}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    folder = tmp_path_factory.mktemp("checked")
+    box = (9, 8, 8, 12, 14, 14)
+    scans = [
+        LittleScan(
+            f"{i:02}", f"p{i:02}", truth=(box,) if i % 2 else (), found=((box, 0.9),) if i % 4 else (),
+            split="internal" if i < 6 else "external", site=f"site {i % 3}", columns={"patient_age": 50.0 + i},
+        )
+        for i in range(12)
+    ]  # fmt: skip
+    made = make_store(folder, scans)
+    sources = truths(folder, scans) + truths(folder, scans[:4], reader="2")
+    evaluate_store(made, EMPTY, truths=sources, settings=Evaluation(bootstraps=100))
+    return made
+
+
+def test_an_evaluated_store_fills_what_data_can(store: Store, tmp_path: Path) -> None:
+    config = CohortConfig(source="x", store="x", truth=Truth(annotated_by="two radiologists", readers=2))
+    paths = write_checklists(store, config, tmp_path)
+    assert {path.name for path in paths} >= {"claim-2024.md", "claim-2024.csv", "quadas-2.md", "probast-ai.csv"}
+    rows = list(csv.DictReader((tmp_path / "claim-2024.csv").read_text().splitlines()))
+    done = {int(row["item"]) for row in rows if row["status"] in ("filled", "partial")}
+    # the little store's recipe names no model, no device and no training
+    assert done >= FROM_DATA - {22, 23, 24}
+    assert done <= FROM_DATA
+    assert all(row["rests_on"] for row in rows if row["status"] in ("filled", "partial"))
+    assert "two radiologists" in (tmp_path / "claim-2024.md").read_text()
+
+
+def test_no_risk_of_bias_is_judged(store: Store) -> None:
+    connection = connect(store)
+    found = collect(connection, EMPTY)
+    connection.close()
+    made = sheets(found)
+    for name in ("QUADAS-2", "PROBAST+AI"):
+        assert {line.status for line in made[name]} == {"needs author"}
+        assert any(line.evidence for line in made[name])
+    assert "annotation" not in found
+    assert "low" not in " ".join(line.evidence.lower() for line in made["QUADAS-2"]).split()
