@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import SimpleITK as sitk  # noqa: N813  # as its own documentation calls it
+import SimpleITK as sitk  # as its own documentation calls it
 
 from pipeline.grid import Volume
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
 from pipeline.identity import Identity
 from pipeline.index import SourceIndex, index_source

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
 from pipeline.grid import Grid, Volume
 from pipeline.phantom.dicom import Acquisition, DicomStudy, write_series
