@@ -139,6 +139,16 @@ RECIPE = pa.schema(
 )
 """One row per recipe."""
 
+LEVEL = pa.schema(
+    [
+        column("level", pa.string(), "Name of the level, as in `lesions` and `vertebrae`."),
+        column("position", pa.int32(), "From head to foot, 1 and up."),
+        REGION,
+        column("snomed", pa.string(), "SNOMED CT code; NULL for T13 and L6, which have none in DICOM's dictionary."),
+    ]
+)
+"""The named levels of the spine; unnumbered vertebrae are not among them."""
+
 CLINICAL = pa.schema([column("patient_key", pa.string(), "Keyed hash of site or issuer and PatientID.")])
 """Columns that the cohort's `clinical` names follow it."""
 
@@ -179,6 +189,7 @@ VIEWS: dict[str, pa.Schema] = {
     "failures": FAILURE,
     "recipes": RECIPE,
     "clinical": CLINICAL,
+    "levels": LEVEL,
     "edges": EDGE_VIEW,
     "changes": CHANGE_VIEW,
     **RULE_SCHEMAS,

@@ -17,7 +17,7 @@ from pipeline.errors import QueryError, ServiceError
 from pipeline.query.compacted import usable
 from pipeline.query.files import PROTOCOL, StoreFiles, published
 from pipeline.query.lay import lay
-from pipeline.query.output import whole_numbers
+from pipeline.query.output import plain_numbers
 from pipeline.query.statement import check, one_line
 from pipeline.store import Store
 
@@ -67,7 +67,7 @@ def run_query(
     statement = check(sql)
     connection, files = open_views(store, threads, question=statement)
     try:
-        return whole_numbers(connection.sql(statement).to_arrow_table())
+        return plain_numbers(connection.sql(statement).to_arrow_table())
     except duckdb.Error as error:
         if isinstance(files.failure, ServiceError):
             raise files.failure from None

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from pipeline.store import Store
 from schemas.columns import table
 from schemas.reasons import MEANING
-from schemas.views import CLINICAL, RECIPE
+from schemas.spine import LEVELS
+from schemas.views import CLINICAL, LEVEL, RECIPE
 
 _SERIES_KEYS = {"study_key", "series_key"}
 
@@ -45,6 +46,15 @@ def reasons_table(_: Store) -> pa.Table:
     """What each reason means and what to do about it."""
     rows = [{"reason_code": str(r), "meaning": text, "what_to_do": action} for r, (text, action) in MEANING.items()]
     return pa.Table.from_pylist(rows)
+
+
+def levels_table(_: Store) -> pa.Table:
+    """The levels of the spine from head to foot."""
+    rows: list[dict[str, object]] = [
+        {"level": level.name, "position": position, "region": level.region, "snomed": level.snomed}
+        for position, level in enumerate(LEVELS, 1)
+    ]
+    return table(rows, LEVEL)
 
 
 def clinical_table(store: Store) -> pa.Table:

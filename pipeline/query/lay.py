@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from pipeline.query.compacted import sources
-from pipeline.query.documents import clinical_table, reasons_table, recipes_table
+from pipeline.query.documents import clinical_table, levels_table, reasons_table, recipes_table
 from pipeline.query.files import StoreFiles
 from pipeline.query.statement import tables_read
 from pipeline.query.tables import table_statements
@@ -21,6 +21,7 @@ _DOCUMENTS: dict[str, Callable[[Store], pa.Table]] = {
     "store.reasons": reasons_table,
     "store.recipes": recipes_table,
     "store.clinical": clinical_table,
+    "store.levels": levels_table,
 }
 """Small tables that are made in memory."""
 

@@ -61,16 +61,23 @@ FORMATS: dict[str, Callable[[pa.Table], bytes]] = {
 """What `--format` offers."""
 
 
-def whole_numbers(answer: pa.Table) -> pa.Table:
-    """Sums of whole numbers, which DuckDB gives 128 bits, as 64 bits where they fit, else as doubles."""
+def plain_numbers(answer: pa.Table) -> pa.Table:
+    """Sums of whole numbers, which DuckDB gives 128 bits, as 64 bits where they fit; other decimals as doubles."""
     for i, field in enumerate(answer.schema):
-        if pa.types.is_decimal(field.type) and field.type.scale == 0:
-            try:
-                column = answer.column(i).cast(pa.int64())
-            except pa.ArrowInvalid:
-                column = answer.column(i).cast(pa.float64())
-            answer = answer.set_column(i, field.name, column)
+        if pa.types.is_decimal(field.type):
+            answer = answer.set_column(i, field.name, _plain_number(answer.column(i)))
     return answer
+
+
+def _plain_number(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if column.type.scale == 0:
+        try:
+            return column.cast(pa.int64())
+        except pa.ArrowInvalid:
+            pass
+    # not cast(): Arrow multiplies by a power of ten, which makes 0.3 to 0.30000000000000004
+    values = (None if value is None else float(value) for value in column.to_pylist())
+    return pa.chunked_array([pa.array(values, pa.float64())])
 
 
 def _records(answer: pa.Table) -> list[dict[str, Any]]:

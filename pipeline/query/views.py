@@ -45,6 +45,7 @@ def view_statements(*, merged: bool, verdicts: bool) -> dict[str, str]:
         "patients": _patients(),
         "recipes": _create("recipes", VIEWS["recipes"], {}, "store.recipes"),
         "clinical": "CREATE VIEW clinical AS FROM store.clinical",
+        "levels": _create("levels", VIEWS["levels"], {}, "store.levels"),
         "verdicts": _create("verdicts", VIEWS["verdicts"], {}, "store.verdicts"),
         **_over_time(),
         **_of_evaluation(),

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.query.output import FORMATS, as_csv, as_json, as_parquet, as_text, whole_numbers
+from pipeline.query.output import FORMATS, as_csv, as_json, as_parquet, as_text, plain_numbers
 
 ANSWER = pa.table(
     {
@@ -73,11 +73,16 @@ def test_two_columns_of_one_name_stay_two() -> None:
 
 
 @pytest.mark.parametrize(("value", "kind"), [(7, pa.int64()), (2**100, pa.float64())])
-def test_sums_of_whole_numbers_are_numbers(value: int, kind: pa.DataType) -> None:
-    answer = whole_numbers(pa.table({"n": pa.array([Decimal(value), None], pa.decimal128(38, 0))}))
+def test_sums_of_plain_numbers_are_numbers(value: int, kind: pa.DataType) -> None:
+    answer = plain_numbers(pa.table({"n": pa.array([Decimal(value), None], pa.decimal128(38, 0))}))
     assert answer.schema.field("n").type == kind
     assert answer.to_pylist() == [{"n": value}, {"n": None}]
 
 
 def test_every_format_takes_every_answer() -> None:
     assert all(FORMATS[name](ANSWER) for name in ("table", "csv", "json", "parquet"))
+
+
+def test_decimals_are_doubles() -> None:
+    answer = plain_numbers(pa.table({"x": pa.array([Decimal("0.30")], pa.decimal128(3, 2))}))
+    assert answer.to_pylist() == [{"x": 0.3}]

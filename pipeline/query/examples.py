@@ -1,0 +1,124 @@
+"""Questions that people ask, worked out: to read, to start from, and to see whether the views still answer them.
+
+`primary_tumour` is a column that the cohort names in `clinical`; every other name is in the data dictionary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Example:
+    """A question and its SQL."""
+
+    title: str
+    """What is asked, in words."""
+    sql: str
+    """The same in SQL."""
+
+
+EXAMPLES: tuple[Example, ...] = (
+    Example(
+        "How much disease is there, by primary tumour?",
+        """
+SELECT primary_tumour, count(*) AS patients, sum(last_n_lesions)::BIGINT AS lesions,
+    round(median(last_lesion_volume_mm3) / 1000, 2) AS median_ml,
+    round(100 * avg(last_burden), 2) AS mean_burden_percent
+FROM patients JOIN clinical USING (patient_key)
+GROUP BY primary_tumour ORDER BY lesions DESC, primary_tumour
+""",
+    ),
+    Example(
+        "Which levels are involved most often, of the times they were seen?",
+        """
+SELECT level, count(*) AS seen, count(*) FILTER (n_lesions > 0) AS involved,
+    round(100 * avg((n_lesions > 0)::INTEGER), 1) AS percent
+FROM vertebrae JOIN levels USING (level)
+WHERE is_primary AND assessed = 'full'
+GROUP BY level, position ORDER BY percent DESC, position LIMIT 8
+""",
+    ),
+    Example(
+        "What became of the lesions from one study to the next?",
+        """
+SELECT state, count(*) AS events, count(DISTINCT patient_key) AS patients,
+    round(median(100 * volume_change), 1) AS median_volume_change_percent,
+    round(median(hu_mean_change), 1) AS median_hu_change
+FROM changes GROUP BY state ORDER BY events DESC, state
+""",
+    ),
+    Example(
+        "Which patients have new lesions within 180 days of their first study?",
+        """
+SELECT patient_key[:8] AS patient, study_day_1 AS study_day, count(*) AS new_lesions,
+    round(sum(volume_1_mm3)) AS volume_mm3, list_sort(list(DISTINCT level)) AS levels
+FROM changes WHERE state = 'new' AND study_day_1 <= 180
+GROUP BY patient_key, study_day_1 ORDER BY new_lesions DESC, patient LIMIT 10
+""",
+    ),
+    Example(
+        "Do scanners differ in what is found on them?",
+        """
+SELECT manufacturer, manufacturer_model_name AS model, convolution_kernel AS kernel, count(*) AS scans,
+    round(avg(n_lesions), 2) AS lesions_per_scan, round(median(spacing_mm[1]), 2) AS slice_mm
+FROM scans JOIN series USING (series_key)
+WHERE series.is_primary AND scans.status = 'ok'
+GROUP BY ALL ORDER BY scans DESC, manufacturer, model, kernel LIMIT 10
+""",
+    ),
+    Example(
+        "Where do two recipes differ, lesion by lesion?",
+        """
+WITH two AS (SELECT min(recipe_id) AS a, max(recipe_id) AS b FROM scans WHERE modality = 'CT'),
+near AS (
+    SELECT x.series_key, x.volume_mm3 AS volume_a, y.volume_mm3 AS volume_b,
+        list_distance(x.centroid_mm, y.centroid_mm) AS distance_mm
+    FROM two JOIN lesions x ON x.recipe_id = two.a
+    JOIN lesions y ON y.recipe_id = two.b AND y.series_key = x.series_key
+    WHERE list_distance(x.centroid_mm, y.centroid_mm) <= 10
+    QUALIFY row_number() OVER (PARTITION BY x.series_key, x.lesion_id ORDER BY distance_mm, y.lesion_id) = 1
+        AND row_number() OVER (PARTITION BY x.series_key, y.lesion_id ORDER BY distance_mm, x.lesion_id) = 1
+)
+SELECT count(*) FILTER (recipe_id = a) AS lesions_a, count(*) FILTER (recipe_id = b) AS lesions_b,
+    (SELECT count(*) FROM near) AS in_both,
+    (SELECT round(median(100 * (volume_b / volume_a - 1)), 1) FROM near) AS median_volume_change_percent
+FROM two, lesions
+""",
+    ),
+    Example(
+        "What does a scan cost?",
+        """
+SELECT modality, device, backend, count(*) AS scans, round(avg(seconds_total), 2) AS seconds_per_scan,
+    round(avg(seconds_detect), 2) AS detecting, round(quantile_cont(seconds_total, 0.95), 2) AS slowest_twentieth,
+    round(max(peak_rss_mb)) AS peak_mb
+FROM scans WHERE status = 'ok' GROUP BY ALL ORDER BY scans DESC
+""",
+    ),
+    Example(
+        "What was left out, and what can be done about it?",
+        """
+SELECT stage, reason_code, count(*) AS series, any_value(what_to_do) AS what_to_do
+FROM failures GROUP BY stage, reason_code ORDER BY series DESC, reason_code
+""",
+    ),
+    Example(
+        "How many lesions would other thresholds give?",
+        """
+SELECT threshold, count(*) FILTER (score_max >= threshold) AS found
+FROM (SELECT recipe_id, is_primary, score_max FROM lesions
+      UNION ALL SELECT recipe_id, is_primary, score_max FROM candidates WHERE why_not = 'threshold'),
+    unnest([0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]) AS t(threshold)
+WHERE is_primary GROUP BY threshold ORDER BY threshold
+""",
+    ),
+    Example(
+        "Which vertebrae may be unstable, and where are their scans?",
+        """
+SELECT patient_key[:8] AS patient, study_day, level, sins_min, sins_max, volume_uri
+FROM sins JOIN series USING (series_key, patient_key, study_day)
+WHERE sins_max >= 7 ORDER BY sins_min DESC, sins_max DESC, patient, study_day, level LIMIT 10
+""",
+    ),
+)
+"""Ten of them."""
