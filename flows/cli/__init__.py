@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import after, ask, care, demo, models, run, survey
+from flows.cli import after, ask, care, demo, models, removal, run, survey
 from flows.cli.console import log_to_stderr
 from pipeline.errors import RequestError, ServiceError, SpinetallyError
 
@@ -32,6 +32,8 @@ app.command()(after.evaluate)
 app.command()(after.report)
 app.command()(care.compact)
 app.command()(care.verdict)
+app.command()(removal.gc)
+app.command()(removal.forget)
 app.add_typer(models.app, name="models")
 
 

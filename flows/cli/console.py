@@ -33,7 +33,8 @@ def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[Any]], 
         rows: as many values each; None is an empty cell.
         numbers: how many of the last columns are set to the right.
     """
-    table = Table(title=title, title_justify="left", title_style="bold")
+    say(title)  # not the table's own title, which is broken where the table is narrow
+    table = Table()
     for position, name in enumerate(head):
         table.add_column(name, justify="right" if position >= len(head) - numbers else "left")
     for row in rows:

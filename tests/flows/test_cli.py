@@ -273,3 +273,11 @@ def test_a_report_is_one_file(cli: Cli, done: Path, tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text()
     assert page.lstrip().lower().startswith("<!doctype html>")
     _refused(cli("report", done, "-o", tmp_path / "no" / "report.html"), "folder is not there")
+
+
+def test_removal_needs_somebody_to_say_so(cli: Cli, tmp_path: Path) -> None:
+    file = _cohort_file(tmp_path)
+    Store.create(str(tmp_path / "store"), cohort="boxes")
+    assert cli("gc", file, "--dry-run", "--json").json == {"paths": [], "n_bytes": 0, "dry_run": True}
+    _refused(cli("forget", file, "nobody", "--yes"), "no patient with this key")
+    _refused(cli("forget", file, "nobody", "--id", "--yes"), "0 patients")
