@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import after, ask, care, demo, models, removal, run, survey
+from flows.cli import after, ask, care, demo, look, models, removal, run, survey
 from flows.cli.console import log_to_stderr
 from pipeline.errors import RequestError, ServiceError, SpinetallyError
 
@@ -30,6 +30,7 @@ app.command()(ask.sql)
 app.command()(run.retry)
 app.command()(after.evaluate)
 app.command()(after.report)
+app.command()(look.view)
 app.command()(care.compact)
 app.command()(care.verdict)
 app.command()(removal.gc)
