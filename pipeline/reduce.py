@@ -85,6 +85,23 @@ class Scores:
         return probability.mul_(SCORE_UNIT).round_().clamp_(0, SCORE_UNIT).to(torch.int32).cpu().numpy()
 
 
+class LateScores:
+    """A probability made of class scores after these were interpolated, as nnU-Net does it."""
+
+    def __init__(self, transform: Transform) -> None:
+        """`transform`: class scores [k, ...] to probabilities [1, ...]."""
+        self._transform = transform
+
+    def prepare(self, slab: torch.Tensor) -> torch.Tensor:
+        """The scores themselves."""
+        return slab
+
+    def reduce(self, planes: torch.Tensor, along_y: AxisMap, along_x: AxisMap) -> npt.NDArray[np.generic]:
+        """[m, Y, X] in stored units; one slice after the other, for all classes are interpolated."""
+        slices = [self._transform(resample_planes(planes[:, m], along_y, along_x))[0] for m in range(planes.shape[1])]
+        return torch.stack(slices).mul_(SCORE_UNIT).round_().clamp_(0, SCORE_UNIT).to(torch.int32).cpu().numpy()
+
+
 def reduce_slabs(
     slabs: Iterable[torch.Tensor],
     maps: Maps,
@@ -130,7 +147,8 @@ def interpolated_argmax(
     Returns:
         [m, Y, X] of the type of `values`.
     """
-    if planes.device.type != "cpu" or (along_y.is_identity and along_x.is_identity):
+    plain = along_y.is_bilinear and along_x.is_bilinear and not (along_y.is_identity and along_x.is_identity)
+    if planes.device.type != "cpu" or not plain:
         return values[argmax_of_first(resample_planes(planes, along_y, along_x)).cpu().numpy()]
     unsettled = np.iinfo(values.dtype).max
     coarse = argmax_of_first(planes).numpy()

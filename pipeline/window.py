@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -23,11 +24,35 @@ SIGMA_OF_PATCH = 0.125
 Size = tuple[int, int, int]
 
 
+@dataclass(frozen=True)
+class Blending:
+    """How windows lie and are blended."""
+
+    spread: bool = False
+    """At even distances and with the Gaussian's middle at patch // 2, as nnU-Net; else as MONAI."""
+    gaussian: bool = True
+    """By a Gaussian; else all voxels of a window count the same."""
+
+
+AS_MONAI = Blending()
+"""As MONAI's `SlidingWindowInferer(mode="gaussian")`."""
+
+AS_MONAI_FLAT = Blending(gaussian=False)
+"""As MONAI's `SlidingWindowInferer(mode="constant")`."""
+
+AS_NNUNET = Blending(spread=True)
+"""As nnU-Net v2."""
+
+
 class Network(Protocol):
     """What the window runs; see `pipeline.models.network.VoxelNetwork`."""
 
     device: torch.device
-    batch: int
+
+    @property
+    def batch(self) -> int:
+        """Windows at a time."""
+        ...
 
     def __call__(self, windows: torch.Tensor) -> torch.Tensor:
         """Class scores [n, k, z, y, x] of windows [n, c, z, y, x]."""
@@ -81,19 +106,20 @@ def blended_slabs(
     *,
     fill: float = 0.0,
     flips: Sequence[Sequence[int]] = (),
-    spread: bool = False,
+    blending: Blending | None = None,
     empty_below: float | None = None,
 ) -> Iterator[torch.Tensor]:
     """The same in slabs [k, dz, y, x] along z, each given as soon as it is final, on the network's device.
 
     Only one row of windows is held, k x patch z x y x x values, whatever the length of the scan.
-    Arguments as `predict_on_model_grid`; `spread` as `window_starts`. A window that holds one value only, such as the
-    padding around a scanned disc, is given the network's answer to that value, which is computed once. `empty_below`
-    takes a window in which nothing is above it for such a one, which is quicker still and no longer exact.
+    Arguments as `predict_on_model_grid`; `blending` is `AS_MONAI` unless said otherwise. A window that holds one value
+    only, such as the padding around a scanned disc, is given the network's answer to that value, which is computed
+    once. `empty_below` takes a window in which nothing is above it for such a one: quicker still, and no longer exact.
     """
     padded, inner = _padded(array, patch, fill)
-    starts = [window_starts(n, p, overlap, spread=spread) for n, p in zip(padded.shape[1:], patch, strict=True)]
-    weights = [_axis_weights(s, p, n) for s, p, n in zip(starts, patch, padded.shape[1:], strict=True)]
+    how = blending or AS_MONAI
+    starts = [window_starts(n, p, overlap, spread=how.spread) for n, p in zip(padded.shape[1:], patch, strict=True)]
+    weights = [_axis_weights(s, p, n, how) for s, p, n in zip(starts, patch, padded.shape[1:], strict=True)]
     run = _Answers(network, flips, empty_below)
     row: torch.Tensor | None = None
     for index, z in enumerate(starts[0]):
@@ -180,10 +206,10 @@ def _inner(row: torch.Tensor, z: int, done: int, inner: tuple[slice, slice, slic
         yield row[:, low:high, inner[1], inner[2]]
 
 
-def _axis_weights(starts: list[int], patch: int, size: int) -> list[npt.NDArray[np.float32]]:
+def _axis_weights(starts: list[int], patch: int, size: int, how: Blending) -> list[npt.NDArray[np.float32]]:
     """For each window along an axis its (patch,) weights; at each voxel those of all windows sum to one."""
-    place = np.arange(patch) - (patch - 1) / 2
-    gauss = np.exp(-0.5 * (place / (SIGMA_OF_PATCH * patch)) ** 2)
+    place = np.arange(patch) - (patch // 2 if how.spread else (patch - 1) / 2)
+    gauss = np.exp(-0.5 * (place / (SIGMA_OF_PATCH * patch)) ** 2) if how.gaussian else np.ones(patch)
     total = np.zeros(size)
     for start in starts:
         total[start : start + patch] += gauss

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,8 +35,17 @@ class Classes:
         Raises:
             ModelError: it has neither, or what it has does not name what its task needs.
         """
-        names = dict(LABEL_TABLES[spec.label_table].levels) if spec.label_table else dict(spec.labels)
-        classes = cls(names, spec.activation)
+        names = LABEL_TABLES[spec.label_table].levels if spec.label_table else spec.labels
+        return cls.named(names, spec.activation, spec)
+
+    @classmethod
+    def named(cls, names: Mapping[int, str], activation: str, spec: ModelSpec) -> Classes:
+        """From names that are known otherwise, such as those in nnU-Net's own dataset.json.
+
+        Raises:
+            ModelError: they do not name what the spec's task needs.
+        """
+        classes = cls(dict(names), activation)
         if spec.task in ("lesions", "both") and not classes.lesions:
             raise ModelError(_missing(spec, f"no class named {LESION!r}", "{1: lesion}"))
         if spec.task in ("levels", "both") and not classes.levels:

@@ -1,0 +1,160 @@
+"""An nnU-Net v2 results folder as a model, its folds averaged."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pipeline.detect import Scores, lesions_from_scores
+from pipeline.errors import ModelError
+from pipeline.grid import Volume
+from pipeline.masks import LABEL_TYPE, LesionMask, LevelMask
+from pipeline.models.classes import Classes
+from pipeline.models.formats.nnunet.networks import unet
+from pipeline.models.formats.nnunet.plans import CHECKPOINT, Fold, Plan, read_fold, read_json, read_plan
+from pipeline.models.formats.nnunet.preprocessing import prepare
+from pipeline.models.formats.torch_files import fill_weights, weights_file
+from pipeline.models.network import VoxelNetwork
+from pipeline.models.place import Place
+from pipeline.models.predictor import LesionSettings, Predictor
+from pipeline.models.voxelwise import check_use, limited, mirrored_axes, region
+from pipeline.preprocess import crop
+from pipeline.reduce import SCORE_TYPE, Labels, LateScores, Reducer, reduce_slabs
+from pipeline.window import AS_NNUNET, Network, blended_slabs
+from schemas.model import ModelSpec
+
+
+def open_model(spec: ModelSpec, place: Place) -> Predictor:
+    """The model in a results folder. `options`: `folds` (all that are there), `checkpoint`, `mirroring` (false).
+
+    Raises:
+        ModelError: a file is missing or damaged, needs trust, or the plans ask for what is not supported.
+    """
+    folder = weights_file(spec, place)
+    dataset, plans = read_json(folder / "dataset.json"), read_json(folder / "plans.json")
+    if (channels := len(dataset.get("channel_names") or dataset.get("modality") or ())) != 1:
+        raise ModelError(f"model {spec.name!r} takes {channels} images of a scan; one is supported")
+    classes, heads = _classes(spec, dataset)
+    checkpoint = str(spec.options.get("checkpoint", CHECKPOINT))
+    folds = [
+        read_fold(folder / f"fold_{fold}" / checkpoint, trust=place.trust) for fold in _folds(spec, folder, checkpoint)
+    ]
+    plan = read_plan(plans, folds[0].configuration)
+    networks = [_network(fold, plan, heads, spec, place) for fold in folds]
+    return NnunetModel(spec, plan, classes, Averaged(networks), folds[0].mirror_axes)
+
+
+class Averaged:
+    """Networks of one shape whose scores are averaged: the folds of a cross-validation."""
+
+    def __init__(self, networks: Sequence[VoxelNetwork]) -> None:
+        self._networks = networks
+        self.device = networks[0].device
+
+    @property
+    def batch(self) -> int:
+        """Windows at a time: what the most careful of them takes."""
+        return min(network.batch for network in self._networks)
+
+    def __call__(self, windows: torch.Tensor) -> torch.Tensor:
+        """Class scores [n, k, z, y, x] of windows [n, c, z, y, x]."""
+        total = self._networks[0](windows)
+        for network in self._networks[1:]:
+            total = total + network(windows)
+        return total / len(self._networks)
+
+
+class NnunetModel:
+    """nnU-Net's own preprocessing, windows and export around its network, under the contract of `Predictor`."""
+
+    def __init__(self, spec: ModelSpec, plan: Plan, classes: Classes, network: Network, axes: tuple[int, ...]) -> None:
+        self.spec = spec
+        self.plan = plan
+        self.classes = classes
+        self._network = network
+        self._mirror_axes = axes
+
+    def levels(self, volume: Volume, *, modality: str) -> LevelMask:
+        """The levels, named by the model's own classes."""
+        check_use(self.spec, modality, "levels")
+        result = np.zeros(volume.grid.shape, dtype=LABEL_TYPE)
+        self._run(volume, Labels(self.classes.level_values, self.classes.with_background), result, flips=False)
+        return LevelMask(result, anchor="model")
+
+    def lesions(
+        self, volume: Volume, *, modality: str, within: LevelMask | None, settings: LesionSettings
+    ) -> LesionMask:
+        """The lesions above the settings' threshold, and the candidates under it."""
+        return lesions_from_scores(
+            self.scores(volume, modality=modality, within=within, settings=settings),
+            volume.grid,
+            threshold=settings.threshold,
+            min_volume_mm3=settings.min_volume_mm3,
+            keep_candidates=settings.keep_candidates,
+        )
+
+    def scores(self, volume: Volume, *, modality: str, within: LevelMask | None, settings: LesionSettings) -> Scores:
+        """The probability of lesion at each voxel [z, y, x], in units of 1 / `pipeline.reduce.SCORE_UNIT`.
+
+        Where vertebrae limit it, the scan is cropped to them first, but not where its own mean normalises it.
+        """
+        check_use(self.spec, modality, "lesions")
+        result = np.zeros(volume.grid.shape, dtype=SCORE_TYPE)
+        box = region(within, volume.grid)
+        if box is None:
+            return result
+        if self.plan.normalisation != "CTNormalization":
+            box = region(None, volume.grid) or box
+        reducer = LateScores(self.classes.lesion_probability)
+        self._run(crop(volume, box), reducer, result[box], flips=settings.flips)
+        return limited(result, within, volume.grid)
+
+    def _run(self, volume: Volume, reducer: Reducer, result: npt.NDArray[np.uint16], *, flips: bool) -> None:
+        prepared = prepare(volume, self.plan)
+        mirrored = flips or bool(self.spec.options.get("mirroring", False))
+        flipped = mirrored_axes(self._mirror_axes) if mirrored else ()
+        slabs = blended_slabs(self._network, prepared.values, self.plan.patch, 0.5, flips=flipped, blending=AS_NNUNET)
+        reduce_slabs(slabs, prepared.back, [(reducer, prepared.part(result))])
+
+
+def _network(fold: Fold, plan: Plan, heads: int, spec: ModelSpec, place: Place) -> VoxelNetwork:
+    module = fill_weights(unet(plan.architecture, plan.network, channels=1, classes=heads), fold.weights, spec.name)
+    return VoxelNetwork.of_module(module, patch=plan.patch, device=place.device, backend=place.backend)
+
+
+def _folds(spec: ModelSpec, folder: Path, checkpoint: str) -> list[str]:
+    """The folds asked for, else all that hold the checkpoint."""
+    asked = spec.options.get("folds")
+    if asked is not None:
+        return [str(fold) for fold in (asked if isinstance(asked, list) else [asked])]
+    found = sorted(path.parent.name.removeprefix("fold_") for path in folder.glob(f"fold_*/{checkpoint}"))
+    if not found:
+        raise ModelError(f"model {spec.name!r}: no fold_*/{checkpoint} in its results folder")
+    return found
+
+
+def _classes(spec: ModelSpec, dataset: dict[str, Any]) -> tuple[Classes, int]:
+    """What the channels mean, and how many there are; `labels` of model.yaml win over dataset.json's."""
+    labels: dict[str, Any] = {k: v for k, v in dataset.get("labels", {}).items() if k not in ("background", "ignore")}
+    if any(isinstance(value, list) for value in labels.values()):  # regions that overlap: one sigmoid each
+        names = {channel: _plain(name) for channel, name in enumerate(labels, 1)}
+        if spec.task != "lesions":
+            raise ModelError(f"model {spec.name!r} marks regions that overlap; that is supported for lesions only")
+        return Classes.named(names | spec.labels, "sigmoid", spec), len(names)
+    names = {int(value): _plain(name) for name, value in labels.items()}
+    if spec.label_table:
+        return Classes.of(spec), len(names) + 1
+    return Classes.named(names | spec.labels, "softmax", spec), len(names) + 1
+
+
+def _plain(name: str) -> str:
+    """A label's name as `schemas.spine` has it, where it is one of a vertebra: `vertebrae_L5` is L5."""
+    short = re.sub(r"^vertebrae?[_ ]", "", name, flags=re.IGNORECASE).upper()
+    known = re.fullmatch(r"C[1-7]|T([1-9]|1[0-3])|L[1-6]|SACRUM|COCCYX|S1", short)
+    return "SACRUM" if short == "S1" else short if known else name
