@@ -28,6 +28,12 @@ SegmentationType = Literal["BINARY", "LABELMAP"]
 
 MANUFACTURER = "spinetally"
 
+_SAME_PLACE = 1e-3
+"""Of a voxel."""
+
+_SAME_AXIS = 1e-5
+"""Of a direction cosine."""
+
 
 @dataclass(frozen=True)
 class Segments:
@@ -96,16 +102,11 @@ def make_segmentation(
     Raises:
         ValueError, AttributeError: the source's headers lack what a SEG needs.
     """
-    volume = highdicom.Volume(
-        np.ascontiguousarray(segments.labels),
-        affine=array_affine(grid),
-        coordinate_system="PATIENT",
-        frame_of_reference_uid=str(sources[0].FrameOfReferenceUID),
-    )
+    slices = one_per_slice(sources, grid)
     with quiet():
         made = highdicom.seg.Segmentation(
-            source_images=list(sources),
-            pixel_array=volume,
+            source_images=slices or list(sources),
+            pixel_array=segments.labels if slices else _volume(segments.labels, grid, sources),
             segmentation_type=kind,
             segment_descriptions=segments.descriptions,
             series_instance_uid=uid_of("series", segments.kind, scan.recipe_id, scan.series_key, scan.version, kind),
@@ -158,6 +159,30 @@ def as_file(made: Dataset) -> bytes:
     with quiet():
         made.save_as(data, enforce_file_format=True)
     return data.getvalue()
+
+
+def one_per_slice(sources: Sequence[Dataset], grid: Grid) -> list[Dataset] | None:
+    """The images in the order of the slices, where each is one of them: no place needs to be searched for then."""
+    if len(sources) != grid.shape[0] or any("NumberOfFrames" in image for image in sources):
+        return None
+    if any((int(image.Rows), int(image.Columns)) != grid.shape[1:] for image in sources):
+        return None
+    axes = np.reshape(grid.direction, (3, 3))[:, :2].T.ravel()
+    if any(np.abs(np.asarray(image.ImageOrientationPatient, float) - axes).max() > _SAME_AXIS for image in sources):
+        return None
+    index = grid.to_index([[float(x) for x in image.ImagePositionPatient] for image in sources])
+    order = np.argsort(index[:, 0])
+    straight = np.stack([np.arange(grid.shape[0]), np.zeros(grid.shape[0]), np.zeros(grid.shape[0])], axis=1)
+    return [sources[i] for i in order] if np.abs(index[order] - straight).max() < _SAME_PLACE else None
+
+
+def _volume(labels: npt.NDArray[np.uint16], grid: Grid, sources: Sequence[Dataset]) -> highdicom.Volume:
+    return highdicom.Volume(
+        np.ascontiguousarray(labels),
+        affine=array_affine(grid),
+        coordinate_system="PATIENT",
+        frame_of_reference_uid=str(sources[0].FrameOfReferenceUID),
+    )
 
 
 def array_affine(grid: Grid) -> npt.NDArray[np.float64]:
