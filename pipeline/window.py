@@ -1,19 +1,17 @@
-"""The sliding window: overlapping windows through a network, blended by a Gaussian, one finished slab at a time.
+"""The sliding window: overlapping windows through a network, blended, one finished slab at a time.
 
-The weights of all windows at a voxel sum to one by construction: a window's weight is a product over the axes, so the
-sum over a lattice of windows is one too, and each axis is normalised on its own before any window runs. What has been
-blended needs no division, and a slab is finished as soon as no later window reaches it.
+Windows lie on a lattice, so each row of them (one place along z) covers the plane in the same way: its sum of weights
+is made once. A slab is finished, divided and given away as soon as no later row reaches it.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from pipeline.axis_map import Float32
@@ -32,9 +30,20 @@ class Blending:
     """At even distances and with the Gaussian's middle at patch // 2, as nnU-Net; else as MONAI."""
     gaussian: bool = True
     """By a Gaussian; else all voxels of a window count the same."""
+    floor: float = 0.0
+    """Least weight of a voxel; the largest is 1."""
+
+    def weights(self, patch: Size) -> torch.Tensor:
+        """[z, y, x] of a window."""
+        result = torch.ones(patch, dtype=torch.float64)
+        for axis, size in enumerate(patch if self.gaussian else ()):
+            place = torch.arange(size, dtype=torch.float64) - (size // 2 if self.spread else (size - 1) / 2)
+            along = torch.exp(-0.5 * (place / (SIGMA_OF_PATCH * size)) ** 2)
+            result *= along.reshape([-1 if a == axis else 1 for a in range(3)])
+        return result.clamp_min(self.floor).float()
 
 
-AS_MONAI = Blending()
+AS_MONAI = Blending(floor=1e-3)
 """As MONAI's `SlidingWindowInferer(mode="gaussian")`."""
 
 AS_MONAI_FLAT = Blending(gaussian=False)
@@ -52,11 +61,9 @@ class Network(Protocol):
     @property
     def batch(self) -> int:
         """Windows at a time."""
-        ...
 
     def __call__(self, windows: torch.Tensor) -> torch.Tensor:
         """Class scores [n, k, z, y, x] of windows [n, c, z, y, x]."""
-        ...
 
 
 def window_starts(size: int, patch: int, overlap: float, *, spread: bool = False) -> list[int]:
@@ -118,21 +125,40 @@ def blended_slabs(
     """
     padded, inner = _padded(array, patch, fill)
     how = blending or AS_MONAI
-    starts = [window_starts(n, p, overlap, spread=how.spread) for n, p in zip(padded.shape[1:], patch, strict=True)]
-    weights = [_axis_weights(s, p, n, how) for s, p, n in zip(starts, patch, padded.shape[1:], strict=True)]
-    run = _Answers(network, flips, empty_below)
-    row: torch.Tensor | None = None
-    for index, z in enumerate(starts[0]):
-        for offsets, scores in run.of_row(padded, patch, z, list(itertools.product(starts[1], starts[2]))):
-            if row is None:
-                row = scores.new_zeros((scores.shape[0], patch[0], *padded.shape[2:]))
-            _, y, x = (slice(o, o + p) for o, p in zip((0, *offsets), patch, strict=True))
-            row[:, :, y, x] += scores * _window_weight(weights, index, offsets, starts, scores.device)
+    zs, ys, xs = (window_starts(n, p, overlap, spread=how.spread) for n, p in zip(padded.shape[1:], patch, strict=True))
+    places = list(itertools.product(ys, xs))
+    weight = how.weights(patch).to(network.device)
+    size = (patch[0], padded.shape[2], padded.shape[3])
+    covered = _add_windows(None, ((place, weight[None]) for place in places), torch.ones_like(weight), size)[0]
+    answers = _Answers(network, flips, empty_below)
+    row, total = None, torch.zeros_like(covered)
+    for z, after in zip(zs, [*zs[1:], zs[-1] + patch[0]], strict=True):
+        row = _add_windows(row, answers.of_row(padded, patch, z, places), weight, size)
+        total += covered
+        yield from _inner(row[:, : after - z] / total[: after - z], z, inner)
+        row, total = _moved(row, after - z, 1), _moved(total, after - z, 0)
+
+
+def _add_windows(
+    row: torch.Tensor | None,
+    windows: Iterable[tuple[tuple[int, int], torch.Tensor]],
+    weight: torch.Tensor,
+    size: Size,
+) -> torch.Tensor:
+    """Windows (y, x) and their scores [k, z, y, x], weighted and added to a row [k, z, Y, X] of `size`."""
+    for (y, x), scores in windows:
         if row is None:
-            raise ValueError("a volume without a voxel has no window")
-        done = starts[0][index + 1] - z if index + 1 < len(starts[0]) else patch[0]
-        yield from _inner(row, z, done, inner)
-        row = torch.cat([row[:, done:], torch.zeros_like(row[:, :done])], dim=1)
+            row = scores.new_zeros((len(scores), *size))
+        row[..., y : y + scores.shape[-2], x : x + scores.shape[-1]] += scores * weight
+    if row is None:
+        raise ValueError("a volume without a voxel has no window")
+    return row
+
+
+def _moved(buffer: torch.Tensor, done: int, axis: int) -> torch.Tensor:
+    """A buffer without its first `done` slices along z, and as many empty ones at its end."""
+    kept, empty = buffer.narrow(axis, done, buffer.shape[axis] - done), torch.zeros_like(buffer.narrow(axis, 0, done))
+    return torch.cat([kept, empty], dim=axis)
 
 
 class _Answers:
@@ -199,31 +225,8 @@ def _padded(array: Float32, patch: Size, fill: float) -> tuple[Float32, tuple[sl
     return with_channels, (z, y, x)
 
 
-def _inner(row: torch.Tensor, z: int, done: int, inner: tuple[slice, slice, slice]) -> Iterator[torch.Tensor]:
-    """The finished slices of a row that lie in the volume, not in its padding."""
-    low, high = max(0, inner[0].start - z), min(done, inner[0].stop - z)
+def _inner(slab: torch.Tensor, z: int, inner: tuple[slice, slice, slice]) -> Iterator[torch.Tensor]:
+    """The slices of a finished slab that lie in the volume, not in its padding."""
+    low, high = max(0, inner[0].start - z), min(slab.shape[1], inner[0].stop - z)
     if low < high:
-        yield row[:, low:high, inner[1], inner[2]]
-
-
-def _axis_weights(starts: list[int], patch: int, size: int, how: Blending) -> list[npt.NDArray[np.float32]]:
-    """For each window along an axis its (patch,) weights; at each voxel those of all windows sum to one."""
-    place = np.arange(patch) - (patch // 2 if how.spread else (patch - 1) / 2)
-    gauss = np.exp(-0.5 * (place / (SIGMA_OF_PATCH * patch)) ** 2) if how.gaussian else np.ones(patch)
-    total = np.zeros(size)
-    for start in starts:
-        total[start : start + patch] += gauss
-    return [(gauss / total[start : start + patch]).astype(np.float32) for start in starts]
-
-
-def _window_weight(
-    weights: list[list[npt.NDArray[np.float32]]],
-    z_index: int,
-    offsets: tuple[int, int],
-    starts: list[list[int]],
-    device: torch.device,
-) -> torch.Tensor:
-    along_z = torch.from_numpy(weights[0][z_index]).to(device)
-    along_y = torch.from_numpy(weights[1][starts[1].index(offsets[0])]).to(device)
-    along_x = torch.from_numpy(weights[2][starts[2].index(offsets[1])]).to(device)
-    return along_z[:, None, None] * (along_y[:, None] * along_x[None, :])
+        yield slab[:, low:high, inner[1], inner[2]]

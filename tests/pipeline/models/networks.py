@@ -24,7 +24,7 @@ SETTINGS = {"class": "UNet", "in_channels": 1, "out_channels": 2, "channels": [4
 def small_network() -> torch.nn.Module:
     """Taught within a second that lesion is where the neighbourhood is bright; the same weights in every process."""
     arguments = {key: value for key, value in SETTINGS.items() if key != "class"}
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), torch.inference_mode(False):
         torch.manual_seed(3)
         network = UNet(spatial_dims=3, **arguments)
         optimiser = torch.optim.Adam(network.parameters(), lr=0.02)
@@ -38,11 +38,11 @@ def small_network() -> torch.nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def small_scan(seed: int = 0) -> Volume:
-    """Smooth noise on an oblique, anisotropic grid with its axes in an unusual order (about PIR)."""
+def small_scan(seed: int = 0, *, degrees: float = 8) -> Volume:
+    """Smooth noise on an oblique (by `degrees`), anisotropic grid with its axes in an unusual order (about PIR)."""
     coarse = torch.randn(1, 1, 7, 8, 6, generator=torch.Generator().manual_seed(seed))
     voxels = torch.nn.functional.interpolate(coarse, size=(20, 34, 28), mode="trilinear")[0, 0].numpy() * 300
-    turn = np.deg2rad(8)
+    turn = np.deg2rad(degrees)
     direction = np.array([[0, 0, -1], [1, 0, 0], [0, -1, 0]]) @ np.array(
         [[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]]
     )

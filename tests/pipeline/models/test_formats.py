@@ -95,7 +95,7 @@ def test_same_network_same_masks(folders: dict[str, Path], expected: np.ndarray,
     found = _lesions(_open(folders[name], backend), THRESHOLD)
     truth = expected >= THRESHOLD
     assert 0.1 < truth.mean() < 0.9, "the test's own network says one thing everywhere"
-    assert _dice(found.instances > 0, truth) > 0.99  # MONAI floors its blending weights, so borders move a little
+    assert _dice(found.instances > 0, truth) > 0.999
     assert found.score_max is not None
     assert found.score_max.max() == pytest.approx(expected.max(), abs=0.02)
     first = _lesions(_open(folders["monai_network"], "torch"), THRESHOLD)
