@@ -55,6 +55,7 @@ def attempt_alone(item: Any, job: Job) -> Alone:
 
 def _watched(process: subprocess.Popen[bytes], payload: bytes, seconds: float, limit_bytes: int) -> Alone:
     answer: list[bytes] = []
+    ended_by_kernel = _kernel_kills()
     reader = threading.Thread(target=lambda: answer.append(_exchange(process, payload)), daemon=True)
     reader.start()
     deadline, peak = time.monotonic() + seconds, 0
@@ -73,7 +74,7 @@ def _watched(process: subprocess.Popen[bytes], payload: bytes, seconds: float, l
         code = process.wait()
     if code == 0 and answer and answer[0]:
         return Alone(outcome=pickle.loads(answer[0]))  # noqa: S301 - our own child wrote it
-    if code == -signal.SIGKILL and peak > limit_bytes // 2:
+    if code == -signal.SIGKILL and _kernel_kills() > ended_by_kernel:
         return _memory(peak, limit_bytes)
     return Alone(reason=Reason.WORKER_DIED, sentence=f"its process ended by {_ending(code)}, also alone")
 
@@ -100,6 +101,15 @@ def _ending(code: int) -> str:
         return signal.Signals(-code).name if code < 0 else f"exit code {code}"
     except ValueError:
         return f"signal {-code}"
+
+
+def _kernel_kills() -> int:
+    """How many processes the kernel has ended for want of memory since it started; 0 where it does not say."""
+    try:
+        lines = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
 def _rss(pid: int) -> int:
