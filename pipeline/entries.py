@@ -205,7 +205,8 @@ def _usual(commons: list[Mapping[str, Any]]) -> Mapping[str, Any]:
     """What most files of a series say; the records of equal headers are one object."""
     counts = Counter(id(common) for common in commons)
     most = max(counts.values())
-    return min((c for c in commons if counts[id(c)] == most), key=lambda c: json.dumps(c, sort_keys=True))
+    usual = {id(common): common for common in commons if counts[id(common)] == most}
+    return min(usual.values(), key=lambda common: json.dumps(common, sort_keys=True))
 
 
 def _frames(part: Part) -> dict[int, list[int]]:

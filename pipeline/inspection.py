@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, BinaryIO
@@ -23,13 +24,14 @@ UNREADABLE: Record = ("unreadable", "{}")
 BATCH = 64
 """Files that a helper process inspects at a time."""
 
-FEW = 256
-"""So many files are inspected before a helper has started."""
+ALONE_SECONDS = 1.0
+"""How long this process inspects alone before it starts helpers."""
 
 _BATCH_SECONDS = 300.0
 _FILE_SECONDS = 60.0
 _MEMORY_MB = 4096
 _START_BYTES = 32768
+_AT_A_TIME = 16
 
 
 def inspect_all(
@@ -45,25 +47,33 @@ def inspect_all(
     Raises:
         ServiceError: the service that holds the files does not answer.
     """
-    if len(files) <= FEW:
-        return list(_counted((inspect(f, storage_options=storage_options) for f in files), len(files), progress))
-    records: dict[int, list[Record]] = {}
-    done = 0
+    report = progress or _silent
+    records: list[Record] = []
+    begin = time.perf_counter()
+    for batch in _batches(files, BATCH):  # a helper takes a second to start: small sources are done by then
+        if time.perf_counter() - begin > ALONE_SECONDS and len(files) - len(records) > BATCH:
+            break
+        records += _inspect_many(batch, storage_options)
+        report(len(records), len(files))
+    return records + _by_helpers(files[len(records) :], len(records), storage_options, report)
+
+
+def _by_helpers(
+    files: Sequence[SourceFile], before: int, storage_options: dict[str, Any], report: Callable[[int, int], None]
+) -> list[Record]:
+    if not files:
+        return []
+    done, total = before, before + len(files)
     with ThreadPoolExecutor(_helpers()) as pool:
-        batches = {
-            pool.submit(_inspect_batch, files[start : start + BATCH], storage_options): start
-            for start in range(0, len(files), BATCH)
-        }
+        batches = [pool.submit(_inspect_batch, batch, storage_options) for batch in _batches(files, BATCH)]
         try:
             for batch in as_completed(batches):
-                records[batches[batch]] = batch.result()
-                done += len(records[batches[batch]])
-                if progress is not None:
-                    progress(done, len(files))
+                done += len(batch.result())
+                report(done, total)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return [record for start in sorted(records) for record in records[start]]
+    return [record for batch in batches for record in batch.result()]
 
 
 def inspect(file: SourceFile, *, storage_options: dict[str, Any]) -> Record:
@@ -81,7 +91,14 @@ def inspect(file: SourceFile, *, storage_options: dict[str, Any]) -> Record:
 def inspect_task(arguments: dict[str, Any], _: bytes) -> tuple[dict[str, Any], bytes]:
     """Inspect a batch of files inside a helper process."""
     files = [SourceFile(*fields) for fields in arguments["files"]]
-    return {"records": [inspect(file, storage_options=arguments["storage_options"]) for file in files]}, b""
+    return {"records": _inspect_many(files, arguments["storage_options"])}, b""
+
+
+def _inspect_many(files: Sequence[SourceFile], storage_options: dict[str, Any]) -> list[Record]:
+    if all("://" not in file.uri for file in files):
+        return [inspect(file, storage_options=storage_options) for file in files]
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:  # what is far away is waited for together
+        return list(pool.map(lambda file: inspect(file, storage_options=storage_options), files))
 
 
 def _inspect(file: SourceFile, stream: BinaryIO) -> Record:
@@ -119,8 +136,10 @@ def _helpers() -> int:
     return max(1, min(len(os.sched_getaffinity(0)), 16))
 
 
-def _counted(records: Iterator[Record], total: int, progress: Callable[[int, int], None] | None) -> Iterator[Record]:
-    for number, record in enumerate(records, 1):
-        yield record
-        if progress is not None:
-            progress(number, total)
+def _batches(files: Sequence[SourceFile], count: int) -> Iterator[Sequence[SourceFile]]:
+    for start in range(0, len(files), count):
+        yield files[start : start + count]
+
+
+def _silent(done: int, total: int) -> None:
+    """No progress is asked for."""

@@ -52,6 +52,7 @@ _WANTED: dict[int, str] = {tag: keyword for keyword in _ASKED if (tag := tag_for
 KEYWORDS: tuple[str, ...] = (*_ASKED, *_NESTED, "EnergyWindowInformationSequence")
 """All that is looked for at the top of a header."""
 
+_SEVERAL = (list, tuple, MultiValue)  # the quick ones first
 _AGE = re.compile(r"^\s*(\d{1,3})\s*([DWMY])\s*$")
 _YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
 
@@ -89,7 +90,7 @@ def flatten(dataset: Dataset) -> dict[str, Any]:
 
 def real(value: Any) -> float | None:
     """A number from a header; None where it is empty, no number, or not finite."""
-    if isinstance(value, MultiValue | list | tuple):
+    if isinstance(value, _SEVERAL):
         value = value[0] if len(value) else None
     try:
         number = float(value)
@@ -100,7 +101,7 @@ def real(value: Any) -> float | None:
 
 def reals(value: Any) -> list[float] | None:
     """Numbers from a header; None where there is none or one is no number."""
-    values = list(value) if isinstance(value, MultiValue | list | tuple) else [value]
+    values = list(value) if isinstance(value, _SEVERAL) else [value]
     numbers = [real(item) for item in values]
     return [n for n in numbers if n is not None] if numbers and None not in numbers else None
 
@@ -109,7 +110,7 @@ def text(value: Any) -> str | None:
     """Text from a header, several values joined by a backslash; None where it is empty."""
     if value is None:
         return None
-    joined = "\\".join(str(v) for v in value) if isinstance(value, MultiValue | list | tuple) else str(value)
+    joined = "\\".join(str(v) for v in value) if isinstance(value, _SEVERAL) else str(value)
     return joined.strip().strip("\0") or None
 
 
@@ -162,7 +163,7 @@ def _whole(value: Any) -> int | None:
 
 
 def _texts(value: Any) -> list[str] | None:
-    values = list(value) if isinstance(value, MultiValue | list | tuple) else [value]
+    values = list(value) if isinstance(value, _SEVERAL) else [value]
     found = [str(v).strip() for v in values if v is not None]
     return found if any(found) else None
 

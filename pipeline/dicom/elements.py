@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from struct import Struct
+from typing import NamedTuple
 
 CHARSET = 0x00080005
 """SpecificCharacterSet."""
@@ -43,8 +44,7 @@ class Incomplete(Exception):  # noqa: N818 - no error: more bytes are needed
     """The header goes on behind the bytes that are there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
+class Element(NamedTuple):
     """One element as it stands in the file."""
 
     tag: int
@@ -116,25 +116,37 @@ def dataset_start(data: bytes) -> tuple[str, int]:
 def _walk(
     data: bytes, position: int, implicit: bool, wanted: frozenset[int], refused: frozenset[int]
 ) -> tuple[list[Element], int]:
-    head = _implicit_head if implicit else _explicit_head
     found: list[Element] = []
-    last = 0
+    size, last = len(data), 0
+    vr: bytes | None = None
     while True:
-        tag, vr, start, length = head(data, position)
-        if tag >= _PIXELS:
-            if tag >> 16 != 0x7FE0:
-                raise Unusual
-            return found, position
+        if position + 12 > size:
+            raise Incomplete
+        # as `_implicit_head` and `_explicit_head` have it: calls would cost more than all the rest
+        if implicit:
+            group, number, length = _implicit(data, position)
+            start = position + 8
+        else:
+            group, number, vr, length = _explicit(data, position)
+            start = position + 8
+            if vr not in _SHORT:
+                if vr not in _LONG:
+                    raise Unusual
+                start, length = position + 12, _long(data, position + 8)[0]
+        tag = group << 16 | number
         if tag <= last or tag in refused:
             raise Unusual
+        if tag >= _PIXELS:
+            if group != 0x7FE0:
+                raise Unusual
+            return found, position
+        stop = after = start + length
         if length == _UNDEFINED:
             if vr not in (b"SQ", None):
                 raise Unusual
             stop, after = _skip_items(data, start, implicit, 0)
-        else:
-            stop = after = start + length
         if tag in wanted:
-            if stop > len(data):
+            if stop > size:
                 raise Incomplete
             found.append(Element(tag, vr.decode("ascii") if vr else None, data[start:stop]))
         last, position = tag, after

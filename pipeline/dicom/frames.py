@@ -42,6 +42,9 @@ _PLACE = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 CLASSIC_KEYWORDS: tuple[str, ...] = (*_PLACE, *(keyword for keyword in TRAITS.values() if keyword))
 """What a classic image says of its one frame."""
 
+MOVING_KEYWORDS = ("ImagePositionPatient", "AcquisitionTime")
+"""Of these, what differs from slice to slice; the time is the last trait."""
+
 _FUNCTIONAL: dict[str, tuple[str, str]] = {
     "stack": ("FrameContentSequence", "StackID"),
     "echo_time": ("MREchoSequence", "EffectiveEchoTime"),
@@ -107,6 +110,14 @@ def classic_frame(values: Mapping[str, Any]) -> Frame:
     """The frame of a classic image from its values by keyword."""
     traits = {name: values.get(keyword) for name, keyword in TRAITS.items() if keyword}
     return frame(None, *(values.get(keyword) for keyword in _PLACE), traits=traits)
+
+
+def moved(steady: Frame, values: Mapping[str, Any]) -> Frame:
+    """A classic frame at the place and time that `values` give by `MOVING_KEYWORDS`."""
+    time = real(values.get("AcquisitionTime"))
+    traits = steady.traits if time is None else {**steady.traits, "acquisition_time": time}
+    position = _numbers(values.get("ImagePositionPatient"), 3)
+    return Frame(steady.number, position, steady.orientation, steady.spacing, traits)  # type: ignore[arg-type]
 
 
 def frame(number: int | None, position: Any, orientation: Any, spacing: Any, *, traits: Mapping[str, Any]) -> Frame:

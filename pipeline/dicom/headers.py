@@ -1,7 +1,7 @@
 """A DICOM file's header: the few facts that index needs of it, small and as JSON.
 
-A record is `{"common": str, "uid": str, "frames": [...], "varying": {...}}`. `common` is JSON in itself: what the files
-of a series have in common, so that equal text is made once and kept in memory once.
+A record is two lines of JSON: `{"uid": str, "frames": [...], "varying": {...}}`, and what the files of a series have in
+common, so that equal text is made once and kept in memory once.
 
 Two ways lead to the same record: `fast_record` over raw bytes, for the ordinary file, and `record_of` over what pydicom
 read, for all others. pydicom is the authority; the fast way converts values by pydicom too.
@@ -16,13 +16,21 @@ from functools import lru_cache
 from typing import Any, BinaryIO
 
 from pydicom import Dataset
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.multival import MultiValue
 
 from pipeline.dicom import acquisition, nm
 from pipeline.dicom.acquisition import VARYING, attributes_of, real, text
 from pipeline.dicom.elements import CHARSET, Element, Incomplete, Unusual, scan
-from pipeline.dicom.frames import CLASSIC_KEYWORDS, Frame, classic_frame, frames_of, has_functional_groups
+from pipeline.dicom.frames import (
+    CLASSIC_KEYWORDS,
+    MOVING_KEYWORDS,
+    Frame,
+    classic_frame,
+    frames_of,
+    has_functional_groups,
+    moved,
+)
 from pipeline.dicom.part10 import dataset_of_elements, read_header_by_pydicom
 from pipeline.dicom.quiet import quiet
 
@@ -80,7 +88,14 @@ def _tags(keywords: list[str]) -> frozenset[int]:
 _COMMON_TAGS = frozenset({CHARSET}) | _tags(
     [*_COMMON.values(), *(keyword for keyword, _ in _NUMBERS.values()), *(set(acquisition.KEYWORDS) - set(VARYING))]
 )
-_OWN_TAGS = _tags(["SOPInstanceUID", *VARYING, *CLASSIC_KEYWORDS])
+_OWN_KEYWORDS: dict[int, str] = {
+    tag: keyword
+    for keyword in ("SOPInstanceUID", *MOVING_KEYWORDS, *VARYING)
+    if (tag := tag_for_keyword(keyword)) is not None
+}
+_OWN_VRS = {tag: dictionary_VR(tag) for tag in _OWN_KEYWORDS}
+_STEADY_TAGS = _tags([*CLASSIC_KEYWORDS]) - set(_OWN_KEYWORDS)
+_ALL_TAGS = _COMMON_TAGS | _STEADY_TAGS | frozenset(_OWN_KEYWORDS)
 _REFUSED = _tags(
     [
         "DirectoryRecordSequence",
@@ -107,9 +122,10 @@ class Header:
     @classmethod
     def from_json(cls, record: str) -> Header:
         """The inverse of `image_record`."""
-        data = json.loads(record)
+        own, _, common = record.partition("\n")
+        data = json.loads(own)
         frames = tuple(Frame.from_list(frame) for frame in data["frames"])
-        return cls(_parse_common(data["common"]), data["uid"], frames, data["varying"])
+        return cls(_parse_common(common), data["uid"], frames, data["varying"])
 
 
 def looks_like_dicom(start: bytes) -> bool:
@@ -160,18 +176,18 @@ def fast_record(data: bytes) -> Record:
         Unusual: pydicom must read it.
         Incomplete: the header goes on behind `data`.
     """
-    scanned = scan(data, _COMMON_TAGS | _OWN_TAGS, _REFUSED)
+    scanned = scan(data, _ALL_TAGS, _REFUSED)
     key = tuple(e for e in scanned.elements if e.tag in _COMMON_TAGS)
     try:
         common = _common_of_elements(key, scanned.transfer_syntax, scanned.implicit)
         kind = _kind(_parse_common(common))
         if kind != "dicom":
             return kind, "{}"
-        own = {e.tag: e for e in scanned.elements if e.tag in _OWN_TAGS}
+        steady = _steady_frame(tuple(e for e in scanned.elements if e.tag in _STEADY_TAGS), scanned.implicit)
         values = {
-            keyword: _own_value(own[tag], scanned.implicit) for keyword, tag in _OWN_KEYWORDS.items() if tag in own
+            _OWN_KEYWORDS[e.tag]: _own_value(e, scanned.implicit) for e in scanned.elements if e.tag in _OWN_KEYWORDS
         }
-        return kind, _dump(common, [classic_frame(values)], values)
+        return kind, _dump(common, [moved(steady, values)], values)
     except Exception:
         raise Unusual from None
 
@@ -185,7 +201,7 @@ def record_of(dataset: Dataset) -> Record:
     kind = _kind(_parse_common(common))
     if kind != "dicom":
         return kind, mask_record(dataset)
-    values = {keyword: dataset.get(keyword) for keyword in _OWN_KEYWORDS if keyword in dataset}
+    values = {keyword: dataset.get(keyword) for keyword in _OWN_KEYWORDS.values() if keyword in dataset}
     if has_functional_groups(dataset):
         values |= {k: v for k, v in acquisition.flatten(dataset).items() if k in VARYING}
     return kind, _dump(common, nm.frames_of(dataset) or frames_of(dataset), values)
@@ -230,29 +246,32 @@ def _kind(common: Mapping[str, Any]) -> str:
 def _dump(common: str, frames: list[Frame], values: Mapping[str, Any]) -> str:
     varying = {keyword: number for keyword in VARYING if (number := real(values.get(keyword))) is not None}
     uid = text(values.get("SOPInstanceUID")) or ""
-    return json.dumps(
-        {"common": common, "uid": uid, "frames": [frame.to_list() for frame in frames], "varying": varying}
-    )
+    own = {"uid": uid, "frames": [frame.to_list() for frame in frames], "varying": varying}
+    return f"{_encode(own)}\n{common}"
 
 
-_OWN_KEYWORDS: dict[str, int] = {
-    keyword: tag
-    for keyword in ("SOPInstanceUID", *VARYING, *CLASSIC_KEYWORDS)
-    if (tag := tag_for_keyword(keyword)) is not None
-}
 _PLAIN = {"DS": float, "IS": float, "TM": str, "UI": str}
+_encode = json.JSONEncoder().encode
 
 
 def _own_value(element: Element, implicit: bool) -> Any:
     """A value of which few files share one; plain ones are read here, the others by pydicom, remembered."""
-    if element.vr in _PLAIN:
-        parts = element.value.decode("ascii").rstrip("\0 ").split("\\")
-        try:
-            values = [_PLAIN[element.vr](part.strip()) for part in parts]
-        except ValueError:
-            return _by_pydicom(element, implicit)
-        return values[0] if len(values) == 1 else values
-    return _by_pydicom(element, implicit)
+    read = _PLAIN.get(element.vr or _OWN_VRS[element.tag])
+    if read is None:
+        return _by_pydicom(element, implicit)
+    try:
+        values = [read(part.strip()) for part in element.value.decode("ascii").rstrip("\0 ").split("\\")]
+    except ValueError:
+        return _by_pydicom(element, implicit)
+    return values[0] if len(values) == 1 else values
+
+
+@lru_cache(maxsize=4096)
+def _steady_frame(elements: tuple[Element, ...], implicit: bool) -> Frame:
+    """The frame of a classic image as far as it is that of its neighbours too."""
+    with quiet():
+        dataset = dataset_of_elements(elements, implicit=implicit)
+        return classic_frame({keyword: dataset.get(keyword) for keyword in CLASSIC_KEYWORDS})
 
 
 @lru_cache(maxsize=16384)

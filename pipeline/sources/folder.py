@@ -31,14 +31,17 @@ def list_folder(root: Path) -> Iterator[SourceFile]:
         if any(entry.name == MARK for entry in files):
             continue
         pending += sorted((Path(entry.path) for entry in folders), reverse=True)
-        yield from (source_file(Path(entry.path), root) for entry in files)
+        for entry in files:
+            yield _source_file(entry.path, entry.path[len(str(root)) :].lstrip("/"), entry.stat())
 
 
-def source_file(path: Path, root: Path) -> SourceFile:
-    """One file, named relative to `root`."""
-    status = path.stat()
-    name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
-    return SourceFile(str(path), name, status.st_size, str(status.st_mtime_ns))
+def source_file(path: Path) -> SourceFile:
+    """One file, by its own name."""
+    return _source_file(str(path), path.name, path.stat())
+
+
+def _source_file(path: str, name: str, status: os.stat_result) -> SourceFile:
+    return SourceFile(path, name, status.st_size, str(status.st_mtime_ns))
 
 
 def _entries(folder: Path) -> tuple[list[os.DirEntry[str]], list[os.DirEntry[str]]]:

@@ -110,4 +110,4 @@ def _list_place(uri: str, storage_options: dict[str, Any]) -> Iterator[SourceFil
         is_folder = stat.S_ISDIR(path.stat().st_mode)
     except OSError:
         raise SourceError("there is no such file or folder as `source` names: check the path") from None
-    return list_folder(path) if is_folder else iter([source_file(path, path.parent)])
+    return list_folder(path) if is_folder else iter([source_file(path)])

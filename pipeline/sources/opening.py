@@ -52,7 +52,7 @@ def open_file(file: SourceFile, *, storage_options: dict[str, Any]) -> BinaryIO:
     """
     if "://" not in file.uri:
         with _source_errors():
-            return Path(file.uri).open("rb")
+            return open(file.uri, "rb")
     return cast("BinaryIO", _Fetched(file, storage_options))
 
 

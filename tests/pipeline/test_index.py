@@ -87,7 +87,7 @@ def test_one_more_slice_is_a_new_version(scans: Path) -> None:
 
 def test_files_shared_among_helpers_give_the_same(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = index(scans)
-    monkeypatch.setattr("pipeline.inspection.FEW", 0)
+    monkeypatch.setattr("pipeline.inspection.ALONE_SECONDS", -1.0)
     monkeypatch.setattr("pipeline.inspection.BATCH", 4)
     shared = index(scans)
     assert shared.series == alone.series
