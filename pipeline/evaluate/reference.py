@@ -11,7 +11,8 @@ import numpy as np
 from pipeline.errors import ScanError
 from pipeline.evaluate.sources import TruthSource
 from pipeline.grid import Grid
-from pipeline.mask_sources import read_as_drawn, read_mask
+from pipeline.identity import Identity
+from pipeline.mask_sources import ScanIdentity, read_as_drawn, read_mask
 from pipeline.masks import LesionMask
 from pipeline.store import Store
 from pipeline.volumes import grid_of, write_labels
@@ -68,10 +69,21 @@ def _read(
         labels, own = read_as_drawn(source.uri, storage_options=storage_options)
         volume_mm3 = np.count_nonzero(labels) * own.voxel_mm3
         return {"status": "unplaced", "n_lesions": int(labels.max(initial=0)), "volume_mm3": volume_mm3}
-    mask = read_mask(source.uri, grid=grid, storage_options=storage_options)
+    mask = read_mask(source.uri, grid=grid, storage_options=storage_options, scan=_in_dicom(series, store))
     group = f"{MASKS}/{source.series_key}/{attempt}-{source.reader}"
     write_labels(store, group, grid=grid, lesions=mask.instances, levels=None)
     return _counted(mask, grid) | {"labels_uri": group}
+
+
+def _in_dicom(series: dict[str, Any], store: Store) -> ScanIdentity | None:
+    """What a DICOM scan is called, as keys, to refuse an annotation of other images; None for other scans."""
+    if series.get("frame_of_reference_key") is None:
+        return None
+    return ScanIdentity(
+        series=series["series_uid_key"],
+        frame_of_reference=series["frame_of_reference_key"],
+        key=Identity.of(store).uid_key,
+    )
 
 
 def _counted(mask: LesionMask, grid: Grid) -> dict[str, Any]:

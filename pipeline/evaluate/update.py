@@ -31,7 +31,10 @@ B = TypeVar("B")
 MapScans = Callable[[Callable[[A], B], Sequence[A]], Iterable[B]]
 """Applies a function to many items and gives the answers in their order: `map`, or one that spreads them out."""
 
-_OF_SERIES = "shape spacing_mm origin_mm direction volume_uri version modality intensity_unit suv_factor".split()
+_OF_SERIES = (
+    "shape spacing_mm origin_mm direction volume_uri version modality intensity_unit suv_factor "
+    "series_uid_key frame_of_reference_key"
+).split()
 
 
 @dataclass(frozen=True)
