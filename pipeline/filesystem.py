@@ -183,7 +183,7 @@ def _told(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in _FULL:
         return "no space left"
     text = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    line = re.sub(r"//[^/@\s]+@", "//***@", text.splitlines()[0] if text else "")[:300]
+    line = re.sub(r"//[^/@\s]+@", "//***@", text.splitlines()[0] if text else "")[:300].rstrip(". ")
     hint = f"; {_CREDENTIALS}" if _is_about_credentials(error) else ""
     return f"{type(error).__name__}: {line}{hint}" if line else f"{type(error).__name__}{hint}"
 

