@@ -1,7 +1,9 @@
-"""`spinetally evaluate` and `spinetally report`: what is made of a finished store."""
+"""`spinetally evaluate`, `report` and `export`: what is made of a finished store."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +12,21 @@ import typer
 from flows.cli.console import CohortArgument, JsonOption, files_bar, print_json, print_table, say
 from flows.cohort_file import load_cohort
 from pipeline.errors import RequestError
+
+
+class Kind(StrEnum):
+    """What can be written out."""
+
+    TABLES = "tables"
+    NIFTI = "nifti"
+    DICOM = "dicom"
+
+
+class Segmentation(StrEnum):
+    """Kinds of DICOM SEG."""
+
+    BINARY = "binary"
+    LABELMAP = "labelmap"
 
 
 def evaluate(cohort: CohortArgument, as_json: JsonOption = False) -> None:
@@ -48,6 +65,44 @@ def report(
         print_json(facts)
     else:
         say(f"the report is {output}")
+
+
+def export(
+    cohort: CohortArgument,
+    dest: Annotated[str, typer.Argument(metavar="DEST", help="A folder, or a prefix s3://bucket/prefix.")],
+    kind: Annotated[
+        list[Kind] | None,
+        typer.Option("--kind", metavar="KIND", help="tables, nifti or dicom (SEG and SR); several; all by default."),
+    ] = None,
+    segmentation: Annotated[
+        Segmentation, typer.Option(help="What DICOM SEG is written as; few viewers read labelmap.")
+    ] = Segmentation.BINARY,
+    recipe: Annotated[list[str] | None, typer.Option("--recipe", metavar="ID", help="Only these recipes.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write flat tables, masks as NIfTI, DICOM SEG and SR; exported.csv there lists every file and omission."""
+    from pipeline.export.cohort import KINDS, export_store
+    from pipeline.store import Store
+
+    config = load_cohort(cohort)
+    with files_bar("writing scans") as progress:
+        summary = export_store(
+            Store.open(config.store, storage_options=config.storage_options),
+            dest,
+            kinds=[each.value for each in kind] if kind else KINDS,
+            segmentation="LABELMAP" if segmentation is Segmentation.LABELMAP else "BINARY",
+            recipe_ids=recipe,
+            storage_options=config.storage_options,
+            progress=progress,
+        )
+    if as_json:
+        print_json(asdict(summary))
+        return
+    if summary.rows:
+        print_table("Tables", ["table", "rows"], list(summary.rows.items()), numbers=1)
+    if summary.skipped:
+        print_table("No DICOM objects, and why", ["reason", "scans"], summary.skipped.most_common(), numbers=1)
+    say(f"{summary.n_scans} scans, {summary.n_files} files of masks and measurements in {dest}")
 
 
 def _print(summary: dict[str, Any]) -> None:
