@@ -1,0 +1,54 @@
+"""What a report costs: 1,000 scans, with an evaluation, in seconds and bytes.
+
+SPINETALLY_BENCH_SCANS=1000 python -m pytest -m bench -s tests/bench/bench_report.py
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.evaluate.evaluation import evaluate_store
+from pipeline.report.report import write_report
+from schemas.config import CohortConfig
+from schemas.evaluation import Evaluation
+from tests.pipeline.evaluate.little import Box, LittleScan, make_store, truths
+
+N_SCANS = int(os.environ.get("SPINETALLY_BENCH_SCANS", "1000").split(",")[0])
+BOXES: tuple[Box, ...] = ((9, 8, 8, 12, 14, 14), (3, 20, 20, 6, 26, 26), (9, 24, 24, 11, 30, 30))
+
+
+def _scans() -> list[LittleScan]:
+    generator = np.random.default_rng(4)
+    made = []
+    for i in range(N_SCANS):
+        truth = tuple(box for box in BOXES if generator.random() < 0.4)
+        found = tuple((box, float(generator.uniform(0.3, 1))) for box in BOXES if generator.random() < 0.5)
+        split = "external" if (i // 2) % 3 == 0 else "internal"
+        made.append(
+            LittleScan(f"{i:032x}", f"p{i // 2}", truth, found, split=split, site=f"site {i % 6}", study=f"s{i}")
+        )
+    return made
+
+
+@pytest.mark.bench
+@pytest.mark.timeout(3600)
+def test_report(tmp_path: Path) -> None:
+    scans = _scans()
+    store = make_store(tmp_path, scans)
+    config = CohortConfig(source="x", store="x")
+    start = time.perf_counter()
+    evaluate_store(store, config, truths=truths(tmp_path, scans), settings=Evaluation(bootstraps=500))
+    compared = time.perf_counter()
+    before = time.process_time()
+    written = write_report(store, config, tmp_path / "report.html")
+    done = time.perf_counter()
+    print(
+        f"\n{N_SCANS} scans: annotations read and compared {compared - start:.1f} s; report {done - compared:.1f} s "
+        f"({time.process_time() - before:.1f} s of processor), {written['bytes'] / 1e6:.2f} MB, "
+        f"{written['pictures']} pictures, load {os.getloadavg()[0]:.1f}"
+    )
