@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import time
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +31,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--ring", type=int, default=400, help="samples kept on disk")
     parser.add_argument("--seed", type=int, default=1, help="samples differ between seeds")
+    parser.add_argument("--pause", type=float, default=0.0, help="seconds between two samples, for the trainer's sake")
     parser.add_argument("--stop-after", type=int, default=None, help="stop after this many samples")
     args = parser.parse_args()
     for number in itertools.islice(itertools.count(), args.stop_after):
         save(draw_one(args.seed * 10_000_000 + number), args.folder, number, args.ring)
+        time.sleep(args.pause)
 
 
 if __name__ == "__main__":

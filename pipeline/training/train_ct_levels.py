@@ -2,7 +2,8 @@
 
 A second process draws phantoms into a ring of files; this one cuts windows from them and steps. The learning rate
 follows one cycle over the given time, whatever the speed of the machine. Every few minutes the averaged weights are
-written, ready to ship, and a checkpoint from which `--resume` goes on.
+written, ready to ship, and a checkpoint from which `--resume` goes on. `--start-from` takes weights as they ship and
+trains them through another cycle.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pipeline.models.builtin.ct_levels.network import LevelsNetwork, channels_last
@@ -31,6 +32,8 @@ PATCH = (64, 48, 48)
 PEAK_RATE = 4e-3
 AVERAGE_OVER = 80
 SAVE_EVERY_S = 180.0
+DRAW_PAUSE_S = 0.4
+"""Between two samples: as many are drawn as a training on two cores takes windows, and no more."""
 
 
 @dataclass
@@ -79,10 +82,12 @@ def save_weights(network: nn.Module, path: Path) -> None:
     save_file(state, str(path))
 
 
-def train(folder: Path, *, minutes: float, resume: bool, seed: int) -> None:
+def train(folder: Path, *, minutes: float, resume: bool, seed: int, start_from: Path | None = None) -> None:
     """Train for `minutes` in `folder`, which holds the samples, the checkpoint, the log and the weights."""
     rng = np.random.default_rng([seed, int(time.time())])
     network = channels_last(LevelsNetwork())
+    if start_from is not None:
+        network.load_state_dict({k: v.float() for k, v in load_file(str(start_from)).items()}, strict=False)
     optimizer = torch.optim.AdamW(network.parameters(), lr=PEAK_RATE, weight_decay=1e-2, betas=(0.9, 0.98))
     mean, progress = deepcopy(network), Progress()
     checkpoint = folder / "checkpoint.pt"
@@ -145,6 +150,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
     parser.add_argument("--ring", type=int, default=400, help="samples kept on disk")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--start-from", type=Path, default=None, help="weights.safetensors to begin with")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the folder")
     parser.add_argument("--no-draw", action="store_true", help="use the samples that are there, draw no more")
     args = parser.parse_args()
@@ -152,7 +158,7 @@ def main() -> None:
     drawing = None if args.no_draw else _start_drawing(args.folder / "samples", args.ring, args.seed)
     try:
         _wait_for_samples(args.folder / "samples", drawing)
-        train(args.folder, minutes=args.minutes, resume=args.resume, seed=args.seed)
+        train(args.folder, minutes=args.minutes, resume=args.resume, seed=args.seed, start_from=args.start_from)
     finally:
         if drawing is not None:
             drawing.terminate()
@@ -160,7 +166,7 @@ def main() -> None:
 
 def _start_drawing(folder: Path, ring: int, seed: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "pipeline.training.draw_samples", str(folder), "--ring", str(ring)]
-    return subprocess.Popen([*command, "--seed", str(seed)])
+    return subprocess.Popen([*command, "--seed", str(seed), "--pause", str(DRAW_PAUSE_S)])
 
 
 def _wait_for_samples(folder: Path, drawing: subprocess.Popen[bytes] | None, least: int = 8) -> None:
