@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from pipeline.errors import ConfigError
 from schemas.config import CohortConfig, ModelUse
+from schemas.strict import UNKNOWN_KEY
 
 Place = tuple[str | int, ...]
 """Where a value stands in the file: keys and positions from the top."""
@@ -75,13 +76,19 @@ def _problem(detail: dict[str, Any], lines: dict[Place, int], name: str) -> str:
     place: Place = tuple(detail["loc"])
     while place and place not in lines:  # pydantic names branches of a union, which the file does not have
         place = place[:-1]
+    if detail["type"] == UNKNOWN_KEY:
+        return f"{name} line {lines.get((*place, detail['ctx']['key']), 1)}{_named(place)}: {detail['msg']}"
     message = str(detail["msg"]).removeprefix("Value error, ")
     if detail["type"] == "missing":
         return f"{name}: {_dotted(detail['loc'])} is missing and has no default: add it"
-    where = f"{name} line {lines.get(place, 1)}" + (f": {_dotted(place)}" if place else "")
+    where = f"{name} line {lines.get(place, 1)}{_named(place)}"
     plain = isinstance(detail["input"], str | int | float) and "storage_options" not in place
     got = f", got {detail['input']!r}" if plain and detail["type"] != "value_error" else ""
     return f"{where}: {message}{got}"
+
+
+def _named(place: Place) -> str:
+    return f": {_dotted(place)}" if place else ""
 
 
 def _dotted(place: Place) -> str:

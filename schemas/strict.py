@@ -6,6 +6,10 @@ import difflib
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic_core import PydanticCustomError
+
+UNKNOWN_KEY = "unknown_key"
+"""Type of the error; its context names the `key`."""
 
 
 class Strict(BaseModel):
@@ -24,5 +28,6 @@ class Strict(BaseModel):
                 continue
             near = difflib.get_close_matches(str(key), known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"unknown key {key!r}{hint} Known: {', '.join(sorted(known))}")
+            sentence = f"unknown key {key!r}{hint} Known: {', '.join(sorted(known))}"
+            raise PydanticCustomError(UNKNOWN_KEY, "{sentence}", {"sentence": sentence, "key": key})
         return values

@@ -50,7 +50,7 @@ def _written(folder: Path, text: str) -> Path:
     ("text", "line"),
     [
         ("source: a\n", "cohort.yaml: store is missing and has no default: add it"),
-        ("source: a\nstor: b\n", "cohort.yaml line 1: unknown key 'stor'; did you mean 'store'?"),
+        ("source: a\nstor: b\n", "cohort.yaml line 2: unknown key 'stor'; did you mean 'store'?"),
         (
             "source: a\nstore: b\nrecipe:\n  CT:\n    lesions: {model: x, threshold: 1.5}\n",
             "cohort.yaml line 5: recipe.CT.lesions.threshold: Input should be less than or equal to 1, got 1.5",
