@@ -11,6 +11,7 @@ from schemas.catalog import CATALOG, KEYS
 from schemas.columns import STRINGS, TIME, column
 from schemas.edges import CHANGE_VIEW, EDGE_VIEW
 from schemas.evaluation import CURVES, LEVELS, MATCHES, METRICS, REFERENCES, SCANS, SITE_METRICS
+from schemas.omop import OMOP
 from schemas.responses import RULE_SCHEMAS
 from schemas.results import CANDIDATE, LESION, RESULTS, VERTEBRA
 from schemas.verdicts import OF_LESION, VERDICT
@@ -195,5 +196,6 @@ VIEWS: dict[str, pa.Schema] = {
     **RULE_SCHEMAS,
     "verdicts": VERDICT,
     **{view: schema for view, (_, schema) in EVALUATION.items()},
+    **OMOP,
 }
 """View to its columns, in their order."""

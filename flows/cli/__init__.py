@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import after, ask, care, demo, look, models, removal, run, survey
+from flows.cli import after, ask, care, demo, evaluation, look, models, removal, run, survey
 from flows.cli.console import log_to_stderr
 from pipeline.errors import RequestError, ServiceError, SpinetallyError
 
@@ -28,7 +28,7 @@ app.command()(run.run)
 app.command()(survey.status)
 app.command()(ask.sql)
 app.command()(run.retry)
-app.command()(after.evaluate)
+app.command()(evaluation.evaluate)
 app.command()(after.report)
 app.command()(after.export)
 app.command()(look.view)

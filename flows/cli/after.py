@@ -1,11 +1,11 @@
-"""`spinetally evaluate`, `report` and `export`: what is made of a finished store."""
+"""`spinetally report` and `export`: what is made of a finished store."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -27,25 +27,6 @@ class Segmentation(StrEnum):
 
     BINARY = "binary"
     LABELMAP = "labelmap"
-
-
-def evaluate(cohort: CohortArgument, as_json: JsonOption = False) -> None:
-    """Hold the results against the reference standard, with confidence intervals."""
-    from flows.prepare import last_index
-    from pipeline.evaluate.evaluation import evaluate_store
-    from pipeline.evaluate.from_cohort import cohort_truth
-    from pipeline.identity import Identity
-    from pipeline.store import Store
-
-    config = load_cohort(cohort)
-    store = Store.open(config.store, storage_options=config.storage_options)
-    with files_bar("reading headers") as progress:
-        truths, parts = cohort_truth(config, identity=Identity.of(store), previous=last_index(store), progress=progress)
-    summary = evaluate_store(store, config, truths=truths, parts=parts)
-    if as_json:
-        print_json(summary)
-    else:
-        _print(summary)
 
 
 def report(
@@ -103,33 +84,3 @@ def export(
     if summary.skipped:
         print_table("No DICOM objects, and why", ["reason", "scans"], summary.skipped.most_common(), numbers=1)
     say(f"{summary.n_scans} scans, {summary.n_files} files of masks and measurements in {dest}")
-
-
-def _print(summary: dict[str, Any]) -> None:
-    print_table("Reference standard", ["", "n"], list(summary["references"].items()), numbers=1)
-    for recipe_id, recipe in summary["recipes"].items():
-        rows = [
-            [
-                part,
-                figure["unit"],
-                figure["metric"],
-                _number(figure.get("value")),
-                _interval(figure),
-                figure.get("note"),
-            ]
-            for part, figures in recipe["parts"].items()
-            for figure in figures
-        ]
-        head = ["part", "unit", "metric", "value", "95 % interval", "note"]
-        print_table(f"Recipe {recipe_id}: {recipe['true_lesions']} true lesions", head, rows)
-    if missing := summary["annotation"]["not_stated"]:
-        say(f"not stated of the reference standard: {', '.join(missing)}")
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"
-
-
-def _interval(figure: dict[str, Any]) -> str:
-    low, high = figure.get("low"), figure.get("high")
-    return "" if low is None or high is None else f"{low:.3g} to {high:.3g} ({figure.get('interval')})"

@@ -1,4 +1,4 @@
-"""`spinetally demo`: a phantom cohort as real DICOM, everything run on it, and what came out."""
+"""`spinetally demo`: a phantom cohort as real DICOM, everything run on it, held against its truth, and reported."""
 
 from __future__ import annotations
 
@@ -14,6 +14,13 @@ cohort: demo
 source: ./manifest.csv
 clinical: [primary_tumour]
 store: ./store
+truth:                       # what the phantoms were drawn with; the manifest says which part each scan belongs to
+  masks: lesions_uri
+  annotated_by: the program that drew the phantoms
+  readers: 0
+  experience: none, for the truth is known
+  blinded: true
+  annotated_on: CT
 """
 
 _LEVELS = """
@@ -22,11 +29,16 @@ SELECT level, count(*) AS lesions, count(*) FILTER (lesion_type = 'lytic') AS ly
     count(*) FILTER (lesion_type = 'indeterminate') AS indeterminate, round(sum(volume_mm3) / 1000, 2) AS volume_ml
 FROM lesions WHERE is_primary GROUP BY level
 """
+_COUNTS = """
+SELECT (SELECT count(DISTINCT patient_key) FROM series) AS patients, (SELECT count(*) FROM series) AS series,
+    count(*) AS scans, coalesce(sum(n_lesions), 0)::BIGINT AS lesions
+FROM scans WHERE is_primary
+"""
 _FAILURES = "SELECT stage, reason_code, meaning, count(*) AS n FROM failures GROUP BY ALL ORDER BY ALL"
 
 _QUESTIONS = (
-    "SELECT patient_key, study_day, n_lesions, lesion_volume_mm3 FROM scans WHERE is_primary ORDER BY ALL",
-    "SELECT level, lesion_type, volume_mm3, hu_mean, score_max FROM lesions ORDER BY volume_mm3 DESC LIMIT 10",
+    "SELECT level, lesion_type, volume_mm3, hu_mean, score_max FROM lesions ORDER BY volume_mm3 DESC LIMIT 5",
+    "SELECT state, count(*) FROM changes GROUP BY state",
 )
 
 
@@ -37,9 +49,12 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """Make a phantom cohort as real DICOM, run everything, print the tallies."""
+    from flows.cli.evaluation import evaluate_cohort_file
     from flows.cohort_file import load_cohort
     from flows.launch import launch
     from pipeline.query import run_query
+    from pipeline.report.report import write_report
+    from pipeline.store import Store
 
     folder = store.absolute()
     file = _write_cohort(folder)
@@ -48,10 +63,15 @@ def demo(
         summary = launch(config, progress=progress)
     levels = sorted(run_query(config.store, _LEVELS).to_pylist(), key=lambda row: _place(row["level"]))
     failures = run_query(config.store, _FAILURES).to_pylist()
+    evaluation, page = evaluate_cohort_file(config), folder / "report.html"
+    write_report(Store.open(config.store), config, page)
     if as_json:
-        print_json(summary | {"levels": levels, "failures": failures, "store": config.store})
+        facts = {"levels": levels, "failures": failures, "store": config.store}
+        print_json(summary | facts | {"evaluation": evaluation, "report": str(page)})
     else:
-        _print(levels, failures, config.store, file)
+        _print(levels, failures, config.store)
+        _print_evaluation(evaluation)
+        _print_next(file, page)
     if summary["failed"]:
         raise typer.Exit(1)
 
@@ -75,7 +95,7 @@ def _place(level: str | None) -> int:
     return 1000 if level in (None, OUTSIDE) else craniocaudal_rank(level_number(str(level)))
 
 
-def _print(levels: list[dict[str, Any]], failures: list[dict[str, Any]], store: str, file: Path) -> None:
+def _print(levels: list[dict[str, Any]], failures: list[dict[str, Any]], store: str) -> None:
     from pipeline.query import run_query
 
     head = ["level", "lesions", "lytic", "blastic", "mixed", "indeterminate", "volume_ml"]
@@ -83,10 +103,27 @@ def _print(levels: list[dict[str, Any]], failures: list[dict[str, Any]], store: 
     if failures:
         rows = [[row["stage"], row["reason_code"], row["meaning"], row["n"]] for row in failures]
         print_table("Not usable, and why", ["stage", "reason", "meaning", "n"], rows, numbers=1)
-    (counts,) = run_query(
-        store, "SELECT count(*) AS scans, sum(n_lesions)::BIGINT AS lesions FROM scans WHERE is_primary"
-    ).to_pylist()
-    say(f"{counts['scans']} scans, {counts['lesions'] or 0} lesions; the store is {store}")
+    (counts,) = run_query(store, _COUNTS).to_pylist()
+    say("{patients} patients, {series} series, {scans} scans, {lesions} lesions".format(**counts))
+
+
+def _print_evaluation(summary: dict[str, Any]) -> None:
+    from flows.cli.evaluation import print_evaluation
+
+    say()
+    print_evaluation(summary)
+
+
+def _print_next(file: Path, page: Path) -> None:
+    say()
+    say(f"The store:   {file.parent / 'store'}")
+    say(f"The report:  {page}")
     say("Try next:")
     for question in _QUESTIONS:
-        say(f'  spinetally sql {file} "{question}"')
+        say(f'  spinetally sql {_near(file)} "{question}"')
+
+
+def _near(path: Path) -> Path:
+    """The path as it is typed from here."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import duckdb
@@ -103,7 +104,7 @@ def evaluate_cohort(
 
 
 def compare_store(store: Store, first: str, second: str, *, settings: Evaluation | None = None) -> list[dict[str, Any]]:
-    """Paired differences of two evaluated recipes, second less first, added to `metrics` of the second.
+    """Paired differences of two evaluated recipes, second less first, part by part; rows for the view `comparisons`.
 
     Raises:
         RequestError: a recipe was not evaluated, or they share no scan.
@@ -117,10 +118,24 @@ def compare_store(store: Store, first: str, second: str, *, settings: Evaluation
             )
         cohorts.append(build_cohort(*compared))
     attempt = new_attempt()
-    found = compare_recipes(cohorts[0], cohorts[1], settings or Evaluation())
+    found = _compare_parts(cohorts[0], cohorts[1], settings or Evaluation())
     rows = [figure.row(recipe_id=second, attempt=attempt) | {"stratum": first} for figure in found]
     write_rows(store, f"comparisons/{second}-{attempt}.parquet", rows, METRICS)
     return rows
+
+
+def _compare_parts(first: Cohort, second: Cohort, settings: Evaluation) -> list[Figure]:
+    """Part by part: a difference in patients that a model was made from is no difference in others."""
+    named = [split for split in SPLITS if (first.scans.split == split).any() and (second.scans.split == split).any()]
+    if not named:
+        return compare_recipes(first, second, settings)
+    return [
+        replace(figure, split=split)
+        for split in named
+        for figure in compare_recipes(
+            first.of_scans(first.scans.split == split), second.of_scans(second.scans.split == split), settings
+        )
+    ]
 
 
 def write_result(store: Store, result: RecipeResult, attempt: str, *, extra: Sequence[Figure] = ()) -> None:

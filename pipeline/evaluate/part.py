@@ -21,7 +21,7 @@ from pipeline.evaluate.lesion_metrics import (
     threshold_figures,
 )
 from pipeline.evaluate.sites import SiteEstimate
-from pipeline.evaluate.statistics.estimate import Estimate, percentile_interval
+from pipeline.evaluate.statistics.estimate import NO_INTERVAL, Estimate, percentile_interval
 from pipeline.evaluate.statistics.proportions import proportion
 from pipeline.grid import Floats
 from schemas.evaluation import Evaluation, MatchRule
@@ -215,5 +215,5 @@ def _main(result: PartResult, wanted: set[tuple[str, str]]) -> dict[tuple[str, s
 def _difference(value: float, first: Floats | None, second: Floats | None) -> Estimate:
     interval = None if first is None or second is None else percentile_interval(second - first)
     if interval is None:
-        return Estimate(value, note="no interval: most resamples have no value")
+        return Estimate(value, note=NO_INTERVAL)
     return Estimate(value, *interval, BOOTSTRAP)

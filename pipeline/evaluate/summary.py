@@ -13,7 +13,7 @@ from pipeline.evaluate.figures import Figure
 from pipeline.evaluate.part import RecipeResult
 from schemas.config import CohortConfig
 
-MAIN = {
+MAIN = (
     ("lesion", "sensitivity", "bootstrap_patient"),
     ("lesion", "sensitivity_all_scans", "wilson"),
     ("lesion", "false_positives_per_scan", "bootstrap_patient"),
@@ -24,8 +24,8 @@ MAIN = {
     ("patient", "auroc", "delong_logit"),
     ("patient", "sensitivity", "wilson"),
     ("patient", "specificity", "wilson"),
-}
-"""Unit, metric and interval of what is shown first."""
+)
+"""Unit, metric and interval of what is shown first, in this order."""
 
 
 def summarise(
@@ -64,19 +64,18 @@ def _recipe(result: RecipeResult) -> dict[str, Any]:
         "patients": int(result.whole.patients.size),
         "true_lesions": int(np.nansum(scans.n_truth)),
         "unreadable_references": int(np.isnan(scans.n_truth).sum()),
-        "parts": {
-            name: [_figure(f) for f in part.figures if f.subgroup == "all" and _is_main(f)]
-            for name, part in result.parts.items()
-        },
+        "parts": {name: [_figure(f) for f in _main(part.figures)] for name, part in result.parts.items()},
         "drops": [_figure(f) for f in result.figures if f.metric.startswith("drop_")],
     }
 
 
-def _is_main(figure: Figure) -> bool:
-    """Whether it is shown: with its usual interval, or without any where none could be made."""
-    if (figure.unit, figure.metric, figure.estimate.interval) in MAIN:
-        return True
-    return figure.estimate.interval is None and any((figure.unit, figure.metric) == main[:2] for main in MAIN)
+def _main(figures: Sequence[Figure]) -> list[Figure]:
+    """Each of `MAIN` once: with the interval that is meant, else with another, else without any."""
+    found = []
+    for unit, metric, interval in MAIN:
+        named = [f for f in figures if (f.unit, f.metric, f.subgroup) == (unit, metric, "all")]
+        found += sorted(named, key=lambda f: (f.estimate.interval != interval, f.estimate.interval is None))[:1]
+    return found
 
 
 def _figure(figure: Figure) -> dict[str, Any]:

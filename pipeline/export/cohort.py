@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import duckdb
 import pyarrow as pa
 
+from pipeline.errors import RequestError
 from pipeline.export.destination import Destination
 from pipeline.export.dicom_objects import NotExportedError, export_dicom, require_highdicom, source_headers
 from pipeline.export.nifti import describe_dataset, export_nifti
@@ -64,7 +66,8 @@ def export_store(
         progress: told the scans done and all scans to do.
 
     Raises:
-        RequestError: DICOM is asked for and highdicom is missing, or the destination cannot be written to.
+        RequestError: DICOM is asked for and highdicom is missing, a recipe has no result, or the destination cannot be
+            written to.
         StoreError: a mask is damaged.
         ServiceError: a service was not there.
     """
@@ -73,6 +76,7 @@ def export_store(
     target, summary = Destination(destination, storage_options or {}), ExportSummary()
     written: list[dict[str, str | None]] = []
     with connect(store) as connection:
+        _check_recipes(connection, recipe_ids)
         if "tables" in kinds:
             summary.rows = export_tables(connection, target, recipe_ids)
         scans = find_scans(connection, recipe_ids) if {"nifti", "dicom"} & set(kinds) else []
@@ -98,6 +102,14 @@ def export_store(
     summary.n_scans, summary.n_files = len(scans), sum(line["path"] is not None for line in written)
     target.write("exported.csv", as_csv(pa.Table.from_pylist(written, schema=_LIST)))
     return summary
+
+
+def _check_recipes(connection: duckdb.DuckDBPyConnection, wanted: Sequence[str] | None) -> None:
+    known = {recipe_id for (recipe_id,) in connection.execute("SELECT DISTINCT recipe_id FROM scans").fetchall()}
+    if missing := sorted(set(wanted or ()) - known):
+        raise RequestError(
+            f"recipe {missing[0]} has no result in this store; those that have: {', '.join(sorted(known)) or 'none'}"
+        )
 
 
 def _line(scan: ExportScan, kind: str, *, path: str | None = None, reason: str | None = None) -> dict[str, str | None]:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from pipeline.longitudinal.views import VIEWS_OVER_TIME
 from pipeline.query.columns import quoted, sql_type
 from pipeline.query.compacted import TABLES as MERGED
+from pipeline.query.omop import OMOP_VIEWS
 from schemas.nested import SEPARATOR
 from schemas.verdicts import OF_LESION
 from schemas.views import EVALUATION, OF_SCAN, TALLIED_LESIONS, VIEWS
@@ -49,6 +50,9 @@ def view_statements(*, merged: bool, verdicts: bool) -> dict[str, str]:
         "verdicts": _create("verdicts", VIEWS["verdicts"], {}, "store.verdicts"),
         **_over_time(),
         **_of_evaluation(),
+        **{
+            v: _create(v, VIEWS[v], {f.name: quoted(f.name) for f in VIEWS[v]}, f"({s})") for v, s in OMOP_VIEWS.items()
+        },
     }
 
 

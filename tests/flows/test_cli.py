@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from flows.cli import main
+from flows.cli.evaluation import print_evaluation
 from flows.launch import launch
 from flows.stages import Stages
 from pipeline.store import Store
@@ -261,11 +262,66 @@ def test_an_evaluation_of_masks_against_themselves_is_perfect(
     ]
     assert figures
     assert {f["value"] for f in figures} == {1.0}
-    assert "Reference standard" in cli("evaluate", tmp_path / "cohort.yaml").out
+    printed = cli("evaluate", tmp_path / "cohort.yaml").out
+    assert "1.00 (0.61 to 1.00), 6 of 6" in printed, "Wilson's interval where patients are too few to be drawn"
+    assert "Only 4 patients, 6 true lesions" in printed
+    assert "Not stated of the reference standard: annotated by, readers" in printed
+    (recipe_id,) = ended.json["recipes"]
+    assert cli("evaluate", tmp_path / "cohort.yaml", "--against", recipe_id, "--json").json["comparisons"] == []
+    _refused(cli("evaluate", tmp_path / "cohort.yaml", "--against", "f" * 16), "f" * 16, "has not been evaluated")
+
+
+def test_parts_stand_side_by_side_and_their_difference_comes_first(capfd: pytest.CaptureFixture[str]) -> None:
+    figure = {"unit": "lesion", "metric": "sensitivity", "value": 0.75, "low": 0.6, "high": 0.9, "interval": "wilson"}
+    missing = figure | {"value": None, "low": None, "note": "not estimable: nothing"}
+    recipe = {
+        "patients": 40,
+        "true_lesions": 90,
+        "parts": {"external": [missing], "internal": [figure | {"numerator": 30.0, "denominator": 40.0}]},
+        "drops": [figure | {"metric": "drop_sensitivity", "value": -0.1, "low": -0.2, "high": 0.05}],
+    }
+    reader = figure | {"metric": "reader_dice", "value": 0.8, "low": None}
+    print_evaluation(
+        {
+            "recipes": {"r1": recipe},
+            "readers": [reader],
+            "references": {"ok": 8, "unplaced": 1, "failed": 2},
+            "reference_reasons": {"mask_grid": 2},
+            "lesions_outside_their_volume": 3,
+            "annotation": {"not_stated": []},
+            "comparisons": [
+                {"recipe": "r2", "against": "r1", "split": "external"} | figure | {"metric": "difference_f1"},
+            ],
+        }
+    )
+    out = capfd.readouterr().out
+    assert out.startswith("lesion sensitivity, from internal to external: -0.10 (-0.20 to +0.05)")
+    assert out.index("internal  ") < out.index("external  ")
+    assert "0.75 (0.60 to 0.90), 30 of 40" in out
+    assert "not estimable: nothing" in out
+    assert "lesion f1" in out
+    assert "dice" in out
+    assert "8 annotations read; 1 of scans that have no volume; 2 could not be read (mask_grid 2)" in out
+    assert "Only" not in out
 
 
 def test_an_evaluation_needs_a_reference(cli: Cli, done: Path) -> None:
     _refused(cli("evaluate", done), "no reference standard", "truth_uri")
+
+
+def test_results_are_written_out(cli: Cli, done: Path, tmp_path: Path) -> None:
+    facts = cli("export", done, tmp_path / "out", "--kind", "tables", "--kind", "nifti", "--json").json
+    assert facts["rows"]["scans"] == 2
+    assert sorted(path.name for path in (tmp_path / "out" / "tables").glob("series.*")) == [
+        "series.csv",
+        "series.parquet",
+    ]
+    printed = cli("export", done, tmp_path / "out", "--kind", "tables", "--kind", "nifti").out
+    assert "scans" in printed
+    assert "in " + str(tmp_path / "out") in printed
+    _refused(cli("export", done, tmp_path / "x", "--recipe", "f" * 16), "no result", "f" * 16)
+    (tmp_path / "file").write_text("")
+    _refused(cli("export", done, tmp_path / "file" / "x"), "cannot write to the destination")
 
 
 def test_a_report_is_one_file(cli: Cli, done: Path, tmp_path: Path) -> None:

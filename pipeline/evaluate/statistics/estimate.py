@@ -13,6 +13,9 @@ CONFIDENCE = 0.95
 """Level of every interval here."""
 
 
+NO_INTERVAL = "no interval: fewer than 10 patients, or most resamples have no value"
+"""Of a figure whose resamples give none."""
+
 Counts = tuple[float | None, float | None]
 
 
@@ -56,7 +59,5 @@ def with_interval(value: float | None, resampled: Floats, *, name: str, counts: 
         return Estimate(None, note="not estimable: nothing to divide by", numerator=counts[0], denominator=counts[1])
     interval = percentile_interval(resampled)
     if interval is None:
-        return Estimate(
-            value, note="no interval: most resamples have no value", numerator=counts[0], denominator=counts[1]
-        )
+        return Estimate(value, note=NO_INTERVAL, numerator=counts[0], denominator=counts[1])
     return Estimate(value, *interval, interval=name, numerator=counts[0], denominator=counts[1])

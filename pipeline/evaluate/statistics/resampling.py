@@ -18,6 +18,10 @@ from pipeline.grid import Floats
 Statistic = Callable[[Floats], Floats]
 """From how often each patient was drawn (b, patients) to the figures of each resample (b, figures)."""
 
+LEAST_PATIENTS = 10
+"""With fewer, resamples of patients are too much alike: intervals from them would be far too narrow (Cameron, Gelbach
+and Miller 2008, doi 10.1162/rest.90.3.414, of few clusters)."""
+
 _CELLS_AT_ONCE = 2**22
 """Weights in memory at once; 32 MiB."""
 _DRAWN_AT_ONCE = 250
@@ -46,12 +50,14 @@ class PatientBootstrap:
                 yield drawn[row : row + block].astype(np.float64)
 
     def run(self, statistic: Statistic, *, cases_per_patient: float = 1.0) -> Floats:
-        """(n, figures) figures of every resample.
+        """(n, figures) figures of every resample; NaN with fewer than `LEAST_PATIENTS` patients.
 
         Args:
             statistic: what to compute.
             cases_per_patient: how many values it makes of each weight, which bounds the size of a block.
         """
+        if self.strata.size < LEAST_PATIENTS:
+            return np.full((self.n, statistic(np.ones((1, self.strata.size))).shape[1]), np.nan)
         room = _CELLS_AT_ONCE / max(1.0, self.strata.size * max(1.0, cases_per_patient))
         return np.concatenate([statistic(weights) for weights in self.weights(at_once=max(1, int(room)))])
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.evaluate.statistics.estimate import percentile_interval, with_interval
-from pipeline.evaluate.statistics.resampling import PatientBootstrap, ratio
+from pipeline.evaluate.statistics.resampling import LEAST_PATIENTS, PatientBootstrap, ratio
 
 
 def test_each_stratum_keeps_its_size_and_the_blocks_do_not_matter() -> None:
@@ -34,10 +34,20 @@ def test_lesions_of_one_patient_widen_the_interval_as_theory_says() -> None:
 
 
 def test_resamples_without_a_value_leave_no_interval() -> None:
-    mostly_empty = ratio(np.array([1.0, 0, 0, 0, 0, 0, 0, 0]), np.array([1.0, 0, 0, 0, 0, 0, 0, 0]))
-    drawn = PatientBootstrap(np.zeros(8, dtype=np.int64), n=400).run(mostly_empty)[:, 0]
+    only_one = np.eye(12)[0]
+    mostly_empty = ratio(only_one, only_one)
+    drawn = PatientBootstrap(np.zeros(12, dtype=np.int64), n=400).run(mostly_empty)[:, 0]
     assert 0.2 < np.isnan(drawn).mean() < 0.5
     estimate = with_interval(1.0, np.where(np.arange(400) % 3 == 0, drawn, np.nan), name="bootstrap_patient")
     assert estimate.value == 1.0
     assert estimate.low is None
     assert "no interval" in (estimate.note or "")
+
+
+def test_a_handful_of_patients_has_no_interval_however_many_lesions() -> None:
+    found, lesions = np.full(LEAST_PATIENTS, 50.0), np.full(LEAST_PATIENTS, 100.0)
+    few = PatientBootstrap(np.zeros(LEAST_PATIENTS - 1, dtype=np.int64), n=200).run(ratio(found[1:], lesions[1:]))
+    assert few.shape == (200, 1)
+    assert np.isnan(few).all()
+    enough = PatientBootstrap(np.zeros(LEAST_PATIENTS, dtype=np.int64), n=200).run(ratio(found, lesions))
+    assert (enough == 0.5).all()

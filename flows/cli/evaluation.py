@@ -1,0 +1,146 @@
+"""`spinetally evaluate`, and how it is printed: the parts of a cohort side by side, their difference first."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from flows.cli.console import CohortArgument, JsonOption, files_bar, print_json, print_table, say
+from flows.cohort_file import load_cohort
+from schemas.config import CohortConfig
+from schemas.evaluation import SPLITS
+
+FEW = 20
+"""Fewer patients than these, and the page says how few there are."""
+
+
+def evaluate(
+    cohort: CohortArgument,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="RECIPE", help="Also compare every other recipe with this one, in pairs."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Hold the results against the reference standard, with confidence intervals."""
+    config = load_cohort(cohort)
+    summary = evaluate_cohort_file(config)
+    if against is not None:
+        summary["comparisons"] = _compare(config, against, list(summary["recipes"]))
+    if as_json:
+        print_json(summary)
+    else:
+        print_evaluation(summary)
+
+
+def evaluate_cohort_file(config: CohortConfig) -> dict[str, Any]:
+    """Evaluate what the cohort's store holds; the summary."""
+    from flows.prepare import last_index
+    from pipeline.evaluate.evaluation import evaluate_store
+    from pipeline.evaluate.from_cohort import cohort_truth
+    from pipeline.identity import Identity
+    from pipeline.store import Store
+
+    store = Store.open(config.store, storage_options=config.storage_options)
+    with files_bar("reading headers") as progress:
+        truths, parts = cohort_truth(config, identity=Identity.of(store), previous=last_index(store), progress=progress)
+    return evaluate_store(store, config, truths=truths, parts=parts)
+
+
+def _compare(config: CohortConfig, first: str, recipes: list[str]) -> list[dict[str, Any]]:
+    from pipeline.evaluate.evaluation import compare_store
+    from pipeline.store import Store
+
+    store = Store.open(config.store, storage_options=config.storage_options)
+    names = ("split", "unit", "metric", "value", "low", "high", "note")
+    return [
+        {"recipe": second, "against": first} | {name: row[name] for name in names}
+        for second in recipes
+        if second != first
+        for row in compare_store(store, first, second, settings=config.evaluation)
+    ]
+
+
+def print_evaluation(summary: dict[str, Any]) -> None:
+    """The main figures of every recipe, and what they do not rest on."""
+    for recipe_id, recipe in summary["recipes"].items():
+        parts = {name: recipe["parts"][name] for name in (*SPLITS, "all") if name in recipe["parts"]}
+        _print_recipe(recipe_id, recipe, parts)
+    if rows := summary.get("comparisons"):
+        print_table(
+            f"Compared with recipe {rows[0]['against']}, scan by scan",
+            ["recipe", "part", "difference in", "value (95 % interval)"],
+            [
+                [
+                    r["recipe"],
+                    r["split"],
+                    f"{r['unit']} {_plain(r['metric'].removeprefix('difference_'))}",
+                    _said(r, "+.3f"),
+                ]
+                for r in rows
+            ],
+        )
+    if summary["readers"]:
+        print_table(
+            "Between readers",
+            ["measure", "value (95 % interval)"],
+            [[_plain(f["metric"].removeprefix("reader_")), _said(f)] for f in summary["readers"]],
+        )
+    _print_reference(summary)
+
+
+def _print_recipe(recipe_id: str, recipe: dict[str, Any], parts: dict[str, list[dict[str, Any]]]) -> None:
+    drops = {(f["unit"], f["metric"].removeprefix("drop_")): f for f in recipe["drops"]}
+    for (unit, metric), figure in drops.items():
+        say(f"{unit} {_plain(metric)}, from internal to external: {_said(figure, '+.2f')}")
+    found = {name: {(f["unit"], f["metric"]): f for f in figures} for name, figures in parts.items()}
+    kinds = list(dict.fromkeys(kind for figures in found.values() for kind in figures))
+    rows = [
+        [f"{unit} {_plain(metric)}", *(_said(figures.get((unit, metric)), counts=True) for figures in found.values())]
+        for unit, metric in kinds
+    ]
+    print_table(f"Against the reference standard, recipe {recipe_id}", ["value (95 % interval)", *parts], rows)
+    if recipe["patients"] < FEW:
+        say(f"Only {recipe['patients']} patients, {recipe['true_lesions']} true lesions: the intervals are wide.")
+
+
+def _print_reference(summary: dict[str, Any]) -> None:
+    counts = summary["references"]
+    parts = [f"{counts['ok']} annotations read"]
+    parts += [f"{counts['unplaced']} of scans that have no volume"] if counts["unplaced"] else []
+    if counts["failed"]:
+        reasons = ", ".join(f"{reason} {n}" for reason, n in summary["reference_reasons"].items())
+        parts.append(f"{counts['failed']} could not be read ({reasons})")
+    outside = summary["lesions_outside_their_volume"]
+    parts += [f"{outside} true lesions outside their volume, not counted"] if outside else []
+    say("; ".join(parts))
+    if missing := summary["annotation"]["not_stated"]:
+        say(f"Not stated of the reference standard: {', '.join(map(_plain, missing))}")
+
+
+_WORDS = {
+    "auroc": "AUROC",
+    "froc_score": "sensitivity, mean over 1/8 to 8 false positives per scan",
+    "sensitivity_all_scans": "sensitivity, scans without a result counted as missed",
+    "dice_of_found": "Dice of those found",
+}
+
+
+def _plain(metric: str) -> str:
+    return _WORDS.get(metric, metric.replace("_", " "))
+
+
+def _said(figure: dict[str, Any] | None, form: str = ".2f", *, counts: bool = False) -> str:
+    """`0.61 (0.36 to 0.81), 11 of 18`, or why there is no value."""
+    if figure is None:
+        return ""
+    if figure.get("value") is None:
+        return str(figure.get("note") or "not estimable")
+    text = f"{figure['value']:{form}}"
+    if figure.get("low") is not None and figure.get("high") is not None:
+        text += f" ({figure['low']:{form}} to {figure['high']:{form}})"
+    top, bottom = figure.get("numerator"), figure.get("denominator")
+    if counts and top is not None and bottom is not None and float(top).is_integer():
+        text += f", {top:.0f} of {bottom:.0f}" if figure["metric"] != "false_positives_per_scan" else ""
+    return text
