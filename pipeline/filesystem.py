@@ -40,7 +40,7 @@ _OUTER_ATTEMPTS = 2
 """s3fs calls again on top of its client, which has had its 4 attempts; by default 5 times, so that nobody there took
 minutes to notice."""
 
-_WAITS_S = (0.3, 1.5, 5.0)
+WAITS_S = (0.3, 1.5, 5.0)
 """Longest waits before something is tried again here, on top of those of the client."""
 
 _PASSING = {errno.EBUSY, errno.EIO, getattr(errno, "EREMOTEIO", errno.EIO)}
@@ -159,7 +159,7 @@ def service_errors(what: str) -> Iterator[None]:
 
 def with_patience(call: Callable[[], T]) -> T:
     """The call's answer; made again, a moment later, where what went wrong passes: busy, or an answer cut short."""
-    for longest_s in _WAITS_S:
+    for longest_s in WAITS_S:
         try:
             return call()
         except Exception as error:

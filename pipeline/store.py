@@ -43,7 +43,7 @@ MARK = "store.json"
 _AT_ONCE = 4
 """Files of one volume that are on their way at the same time."""
 
-_CREATE_WAITS_S = (0.3, 1.0, 3.0, 6.0)
+CREATE_WAITS_S = (0.3, 1.0, 3.0, 6.0)
 """Longest waits before an exclusive creation is tried again, of which nothing was to be seen."""
 
 
@@ -242,7 +242,7 @@ class Store:
     def _create_remote(self, path: str, data: bytes) -> bytes:
         """Create unless it exists: what is there decides, for a refusal and a lost answer look alike."""
         fs, full, failure = self.fs, self.path(path), "no answer"
-        for longest_s in (*_CREATE_WAITS_S, None):
+        for longest_s in (*CREATE_WAITS_S, None):
             if (found := self._read_if_there(path)) is not None:
                 return found
             try:

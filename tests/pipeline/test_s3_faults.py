@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -46,6 +46,15 @@ def place(object_storage: ObjectStorage, proxy: S3Proxy) -> Place:
     )
     options = object_storage.storage_options | {"client_kwargs": {"endpoint_url": proxy.endpoint}}
     return Place(proxy, Store(direct.uri, options), direct)
+
+
+@pytest.fixture
+def impatient(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """The same, for a service that does not come back: as many rounds, hardly a wait between them."""
+    monkeypatch.setattr("pipeline.filesystem.WAITS_S", (0.01, 0.01, 0.01))
+    monkeypatch.setattr("pipeline.store.CREATE_WAITS_S", (0.01, 0.01))
+    options = place.faulty.storage_options | {"config_kwargs": {"retries": {"total_max_attempts": 1}}}
+    return replace(place, faulty=Store(place.faulty.uri, options))
 
 
 def try_all(store: Store, actions: dict[str, Callable[[Store], object]]) -> dict[str, object]:
@@ -102,40 +111,42 @@ def test_what_passes_is_survived(place: Place, choose: Chooser) -> None:
 
 
 @pytest.mark.parametrize("fault", [Fault.BUSY, Fault.PRECONDITION, Fault.CONFLICT, Fault.EXPIRED])
-def test_a_service_that_refuses_all_is_a_service_error_and_leaves_nothing(place: Place, fault: Fault) -> None:
-    place.proxy.choose = EveryNth(fault)
-    answers = try_all(place.faulty, {"table": WRITES["table"], "once": WRITES["once"], "read": lambda s: s.read("x")})
+def test_a_service_that_refuses_all_is_a_service_error_and_leaves_nothing(impatient: Place, fault: Fault) -> None:
+    impatient.proxy.choose = EveryNth(fault)
+    answers = try_all(
+        impatient.faulty, {"table": WRITES["table"], "once": WRITES["once"], "read": lambda s: s.read("x")}
+    )
     assert {type(answer) for answer in answers.values()} == {ServiceError}
-    assert place.direct.list("") == ["store.json"]
+    assert impatient.direct.list("") == ["store.json"]
 
 
 @pytest.mark.parametrize("fault", [Fault.CUT, Fault.SHORT, Fault.UNDERSTATED])
-def test_bodies_that_never_come_whole_are_service_errors(place: Place, fault: Fault) -> None:
-    try_all(place.direct, WRITES)
-    place.proxy.choose = EveryNth(fault, method="GET", path="c/0/0/0")
-    assert isinstance(try_all(place.faulty, READS)["volume"], ServiceError)
-    place.proxy.choose = EveryNth(fault, method="GET", path=".parquet")
-    assert isinstance(try_all(place.faulty, READS)["table"], ServiceError)
+def test_bodies_that_never_come_whole_are_service_errors(impatient: Place, fault: Fault) -> None:
+    try_all(impatient.direct, WRITES)
+    impatient.proxy.choose = EveryNth(fault, method="GET", path="c/0/0/0")
+    assert isinstance(try_all(impatient.faulty, READS)["volume"], ServiceError)
+    impatient.proxy.choose = EveryNth(fault, method="GET", path=".parquet")
+    assert isinstance(try_all(impatient.faulty, READS)["table"], ServiceError)
 
 
-def test_an_upload_that_is_always_cut_leaves_no_half_file(place: Place) -> None:
-    place.proxy.choose = EveryNth(Fault.CUT_UPLOAD, method="PUT")
-    assert isinstance(try_all(place.faulty, {"table": WRITES["table"]})["table"], ServiceError)
-    assert place.direct.list("catalog") == []
+def test_an_upload_that_is_always_cut_leaves_no_half_file(impatient: Place) -> None:
+    impatient.proxy.choose = EveryNth(Fault.CUT_UPLOAD, method="PUT")
+    assert isinstance(try_all(impatient.faulty, {"table": WRITES["table"]})["table"], ServiceError)
+    assert impatient.direct.list("catalog") == []
 
 
-def test_credentials_that_expire_midway(place: Place) -> None:
-    assert not isinstance(try_all(place.faulty, {"table": WRITES["table"]})["table"], ServiceError)
-    place.proxy.choose = EveryNth(Fault.EXPIRED)
+def test_credentials_that_expire_midway(impatient: Place) -> None:
+    assert not isinstance(try_all(impatient.faulty, {"table": WRITES["table"]})["table"], ServiceError)
+    impatient.proxy.choose = EveryNth(Fault.EXPIRED)
     with pytest.raises(ServiceError, match="expired; check the credentials"):
-        WRITES["volume"](place.faulty)
+        WRITES["volume"](impatient.faulty)
     with pytest.raises(ServiceError, match="check the credentials"):
-        place.faulty.exists("catalog/t.parquet")
-    assert place.direct.list("volumes") == []
-    place.proxy.calm()
-    assert RIGHT["table"](READS["table"](place.faulty))
-    WRITES["volume"](place.faulty)
-    assert RIGHT["volume"](READS["volume"](place.direct))
+        impatient.faulty.exists("catalog/t.parquet")
+    assert impatient.direct.list("volumes") == []
+    impatient.proxy.calm()
+    assert RIGHT["table"](READS["table"](impatient.faulty))
+    WRITES["volume"](impatient.faulty)
+    assert RIGHT["volume"](READS["volume"](impatient.direct))
 
 
 @pytest.mark.parametrize("fault", [Fault.LOST, Fault.PRECONDITION, Fault.CONFLICT, Fault.CUT_UPLOAD])
