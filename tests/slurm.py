@@ -64,7 +64,7 @@ def slurm(folder: Path) -> Iterator[dict[str, str]]:
     )  # fmt: skip
     (folder / "slurm.conf").write_text(configuration)
     environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf")}
-    subprocess.run([_program("mungekey"), "--create", "--keyfile", folder / "munge.key"], check=True)  # type: ignore[list-item]
+    subprocess.run([_program("mungekey"), "--create", "--keyfile", folder / "munge.key"], check=True)
     files = [f"--{name}-file={folder}/munge.{name}" for name in ("key", "pid", "seed")]
     with ExitStack() as started:
         for command in (
@@ -85,7 +85,7 @@ def _program(name: str) -> str | None:
 def _start(command: list[str], environment: dict[str, str], folder: Path, started: ExitStack) -> None:
     with (folder / f"{command[0]}.out").open("wb") as output:
         process = started.enter_context(
-            subprocess.Popen([_program(command[0]), *command[1:]], env=environment, stdout=output, stderr=output)  # type: ignore[list-item]
+            subprocess.Popen([_program(command[0]), *command[1:]], env=environment, stdout=output, stderr=output)
         )
     started.callback(process.terminate)
 
