@@ -43,6 +43,7 @@ _DEFAULTS = {
     "PREFECT_LOGGING_EXTRA_LOGGERS": "spinetally",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # our threads write log lines too
     "PREFECT_LOGGING_LEVEL": "CRITICAL",  # our own log lines tell what happens, once
+    "PREFECT_LOGGING_SETTINGS_PATH": str(Path(__file__).with_name("prefect_logging.yaml")),
 }
 
 

@@ -19,6 +19,8 @@ import s3fs
 
 OPEN_BUCKET = "open-to-all"
 """Whose objects anybody may read; who needs it makes it."""
+USERS = ("spinetally-run", "spinetally-reader")
+"""Accounts that may do what a bucket's policy allows them, and nothing else."""
 
 
 def free_port(*, below: int = 65000) -> int:
@@ -47,6 +49,10 @@ class ObjectStorage:
     def storage_options(self) -> dict[str, Any]:
         """For fsspec."""
         return {"key": self.key, "secret": self.secret, "client_kwargs": {"endpoint_url": self.endpoint}}
+
+    def of_user(self, user: str) -> dict[str, Any]:
+        """For fsspec, as one of `USERS`."""
+        return self.storage_options | {"key": user}
 
     @property
     def environment(self) -> dict[str, str]:
@@ -79,7 +85,8 @@ def seaweedfs(folder: Path) -> Iterator[ObjectStorage]:
     identity = {"name": "tests", "credentials": [{"accessKey": key, "secretKey": secret}], "actions": ["Admin"]}
     stranger = {"name": "anonymous", "actions": [f"Read:{OPEN_BUCKET}", f"List:{OPEN_BUCKET}"]}
     config = folder / "s3.json"
-    config.write_text(json.dumps({"identities": [identity, stranger]}))
+    users = [{"name": user, "credentials": [{"accessKey": user, "secretKey": secret}], "actions": []} for user in USERS]
+    config.write_text(json.dumps({"identities": [identity, stranger, *users]}))
     ports = {name: free_port(below=30000) for name in ("master", "volume", "filer", "s3")}
     command = [
         program, "server", "-dir", str(folder), "-ip", "127.0.0.1", "-ip.bind", "127.0.0.1", "-s3",
