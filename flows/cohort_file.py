@@ -119,6 +119,7 @@ def _absolute_model(use: ModelUse, folder: Path) -> ModelUse:
         update={
             "model": None if use.model is None else _model_name(use.model, folder),
             "models": None if use.models is None else [_model_name(name, folder) for name in use.models],
+            "threshold_file": None if use.threshold_file is None else _resolve(use.threshold_file, folder),
         }
     )
 

@@ -11,6 +11,7 @@ from distributed import Client
 from flows.borrowing import borrows, levels_of_others, no_levels
 from flows.cluster import total_slots
 from flows.counts import Counts
+from flows.earlier import earlier_results
 from flows.pending import ShardWork
 from flows.prepare import Outlook
 from flows.shards import LevelsOf, Setting, Shard
@@ -45,8 +46,10 @@ def _one_pass(
         modalities=frozenset(outlook.recipes),
         counts=counts,
         masks={e.series_key: asdict(e.masks) for e in outlook.index.series if e.masks != MaskUris()},
+        given={e.series_key: e.given_id for e in outlook.index.series if e.given_id is not None},
         catalog=_files_by_shard(outlook.opened_store),
         levels_of=levels_of,
+        earlier_of=earlier_results(outlook.opened_store, outlook.recipes.values()),
     )
     done = run_shards(
         (Shard(each, setting) for each in work),

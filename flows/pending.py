@@ -1,8 +1,9 @@
 """What the store holds, and what is still to do: the store alone says what is done.
 
 A series is to be ingested where the store has no row for its present version, or where it was left out and now is not
-(or the other way round). A scan is to be done where its series is `ok` and has no row under the recipe of its modality.
-What was quarantined or failed has a row, so it is done until somebody says `retry`.
+(or the other way round). A scan is to be done where its series is `ok` and has no row under the recipe of its modality,
+or one that was made with other masks, or other names of levels, than the manifest gives now. What was quarantined or
+failed has a row, so it is done until somebody says `retry`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pipeline.series import SeriesEntry
 from pipeline.store import Store
 
 _SERIES = "SELECT series_key, version, status, reason_code, modality, shard, shape, spacing_mm FROM series"
-_SCANS = "SELECT recipe_id, series_key, status, reason_code FROM scans"
+_SCANS = "SELECT recipe_id, series_key, status, reason_code, given_id FROM scans"
 
 
 class Retry(BaseModel, frozen=True):
@@ -62,6 +63,8 @@ class Known:
     """By series key."""
     scans: Mapping[tuple[str, str], tuple[str, str | None]] = field(default_factory=dict)
     """By recipe and series key: status and reason code."""
+    given: Mapping[tuple[str, str], str | None] = field(default_factory=dict)
+    """By recipe and series key: the hash of the masks that it was made with."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,8 @@ def known_of(connection: duckdb.DuckDBPyConnection) -> Known:
     scans = connection.execute(_SCANS).fetchall()
     return Known(
         {key: KnownSeries(*rest) for key, *rest in series},
-        {(recipe_id, key): (status, reason) for recipe_id, key, status, reason in scans},
+        {(recipe_id, key): (status, reason) for recipe_id, key, status, reason, _ in scans},
+        {(recipe_id, key): given for recipe_id, key, _, _, given in scans},
     )
 
 
@@ -118,8 +122,10 @@ def find_work(
         if _to_ingest(entry, known.series.get(entry.series_key), retry):
             entries[shard_of[entry.series_key, entry.version]].append(entry)
             ingested.add(entry.series_key)
+    given = {entry.series_key: entry.given_id for entry in series}
     for key, row in known.series.items():
-        if key not in ingested and _to_process(key, row, known, recipes, retry):
+        again = retry is None and _is_given_otherwise(key, row, known, recipes, given)
+        if key not in ingested and (again or _to_process(key, row, known, recipes, retry)):
             scans[row.shard].append(key)
     ordered = [*dict.fromkeys(plan["shard"].to_pylist()), *sorted(scans)]
     return [
@@ -176,3 +182,11 @@ def _to_process(key: str, row: KnownSeries, known: Known, recipes: Mapping[str, 
         return False
     found = known.scans.get((recipes[row.modality], key))
     return found is None if retry is None else found is not None and retry.wants(*found)
+
+
+def _is_given_otherwise(
+    key: str, row: KnownSeries, known: Known, recipes: Mapping[str, str], given: Mapping[str, str | None]
+) -> bool:
+    """Whether a scan was done with other masks or names of levels than its source has now."""
+    done = (recipes.get(row.modality or "", ""), key)
+    return row.status == "ok" and key in given and done in known.given and known.given[done] != given[key]

@@ -18,8 +18,8 @@ from flows.pending import ShardWork
 from flows.stages import Stages, ingest_once, process_once
 from flows.work import Job, Row
 from pipeline.recipe import ResolvedRecipe
+from pipeline.request import Earlier, ScanRequest, Workplace
 from pipeline.results import commit_catalog, commit_results
-from pipeline.scan import ScanRequest, Workplace
 from pipeline.series import SeriesEntry
 from pipeline.store import Store, new_attempt
 from schemas.config import CohortConfig
@@ -27,6 +27,9 @@ from schemas.reasons import Reason
 
 LevelsOf = Callable[[Row, ResolvedRecipe], str | None]
 """From a series' row and its recipe to the labels whose levels it borrows."""
+
+EarlierOf = Callable[[Row, ResolvedRecipe, str | None], Earlier | None]
+"""From a series' row, its recipe and the hash of its masks to a result that need only be measured again."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,14 @@ class Setting:
     """Grows with every row."""
     masks: Mapping[str, dict[str, str | None]]
     """Series key to the masks that the manifest names."""
+    given: Mapping[str, str | None]
+    """Series key to the hash of those that the recipe uses."""
     catalog: Mapping[str, Sequence[str]]
     """Shard to its files of the catalog when the pass began."""
     levels_of: LevelsOf
     """Finds the levels that a scan borrows."""
+    earlier_of: EarlierOf
+    """Finds a result of which only the measuring has changed."""
 
 
 class Shard:
@@ -111,12 +118,19 @@ class Shard:
             blame=lambda request, reason, sentence: _blamed_scan(request, recipe, reason, sentence),
             on_row=setting.counts.add_scan,
         )
+        results = [row | {"given_id": setting.given.get(row["series_key"])} for row in results]
         commit_results(setting.store, recipe_id=recipe.recipe_id, shard=self.name, attempt=new_attempt(), rows=results)
         self._rows = [row for row in self._rows if row["modality"] != recipe.modality]
 
     def _request(self, row: Row, recipe: ResolvedRecipe) -> ScanRequest:
-        masks = self._setting.masks.get(row["series_key"], {})
-        return ScanRequest(row, masks=masks, levels_from=self._setting.levels_of(row, recipe))
+        setting, key = self._setting, row["series_key"]
+        given = setting.given.get(key)
+        return ScanRequest(
+            row,
+            masks=setting.masks.get(key, {}),
+            levels_from=setting.levels_of(row, recipe),
+            earlier=setting.earlier_of(row, recipe, given),
+        )
 
     def _read_rows(self) -> list[Row]:
         """The newest `ok` row of the series that were in the store before."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-import zarr
+import numpy.typing as npt
 from scipy import ndimage
 
 from pipeline.errors import ScanError
 from pipeline.grid import Grid
 from pipeline.masks import LevelMask
-from pipeline.store import Store, service_errors
-from pipeline.volumes import ATTRIBUTE, grid_of
+from pipeline.store import Store
+from pipeline.volumes import read_stored_masks
 from schemas.reasons import Reason
 from schemas.spine import is_named
 
@@ -31,18 +33,23 @@ def borrowed_levels(store: Store, labels_uri: str | None, *, onto: Grid) -> Leve
             Reason.MASK_MISSING,
             "the recipe takes levels from another scan of the study, and none with this frame of reference has levels",
         )
-    with service_errors("reading masks"):
-        group = zarr.open_group(store.zarr(labels_uri), mode="r")
-        levels = np.asarray(group["levels"][...])  # type: ignore[index]
-    source = grid_of(group.attrs[ATTRIBUTE], levels.shape)
-    affine = np.linalg.inv(_zyx(source)) @ _zyx(onto)
-    placed = ndimage.affine_transform(
-        levels, affine[:3, :3], affine[:3, 3], output_shape=onto.shape, order=0, mode="constant", cval=0
-    )
-    if levels.any() and not placed.any():
+    stored = read_stored_masks(store, labels_uri)
+    if stored.levels is None or stored.grid is None:
+        raise ScanError(Reason.MASK_MISSING, "the other scan of the study has no levels")
+    affine = np.linalg.inv(_zyx(stored.grid)) @ _zyx(onto)
+    placed = _placed(stored.levels, affine, onto)
+    parts = None if stored.parts is None else _placed(stored.parts, affine, onto)
+    if stored.levels.any() and not placed.any():
         raise ScanError(Reason.MASK_GRID, "the levels of the other scan lie outside this one: check the registration")
     named = any(is_named(int(number)) for number in np.unique(placed) if number)
-    return LevelMask(placed.astype(np.uint16), anchor="borrowed" if named else None)
+    return LevelMask(placed, parts, anchor="borrowed" if named else None)
+
+
+def _placed(mask: npt.NDArray[Any], affine: npt.NDArray[np.float64], onto: Grid) -> npt.NDArray[Any]:
+    """A mask [z, y, x] on another grid, by the nearest voxel."""
+    return ndimage.affine_transform(
+        mask, affine[:3, :3], affine[:3, 3], output_shape=onto.shape, order=0, mode="constant", cval=0
+    )
 
 
 def _zyx(grid: Grid) -> np.ndarray:

@@ -179,9 +179,10 @@ def _traces(store: Store, patient_key: str) -> tuple[set[str], set[str], set[str
         series |= set(rows["series_key"].to_pylist())
         shards |= set(rows["shard"].to_pylist())
     for path in store.list("private/crosswalk"):
-        rows = _of_patient(store.read_table(path, ["patient_key", "series_key", "uris"]), patient_key)
+        rows = _of_patient(store.read_table(path), patient_key)
         series |= set(rows["series_key"].to_pylist())
-        uris |= {uri for given in rows["uris"].to_pylist() for uri in given or ()}
+        for column in {"uris", "mask_uris"}.intersection(rows.column_names):
+            uris |= {uri for given in rows[column].to_pylist() for uri in given or ()}
     if not series:
         raise RequestError(
             "the store knows no patient with this key: `SELECT DISTINCT patient_key FROM series` lists them"

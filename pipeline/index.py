@@ -11,20 +11,22 @@ The table of files goes to `private/`, so that the next run opens only what chan
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.dicom.headers import Record
 from pipeline.entries import Described, Describer, Found
 from pipeline.errors import SourceError
+from pipeline.given import MASK, MaskFile, known_masks, with_given
 from pipeline.identity import Identity
 from pipeline.inspection import inspect_all
 from pipeline.manifest import ManifestRow
 from pipeline.references import MaskObject, attach
 from pipeline.select import select
-from pipeline.series import SeriesEntry
+from pipeline.series import MaskUris, SeriesEntry
 from pipeline.sources.files import SourceFile
 from pipeline.sources.listing import Listing, list_source
 from schemas.catalog import INDEX
@@ -85,12 +87,17 @@ def index_source(
         for file, (kind, record) in zip(listing.files, records, strict=True)
         if kind == "not_image" and record != "{}"
     ]
-    series = select(attach([d.entry for d in described], masks, identity), config.select)
+    series, given = with_given(
+        select(attach([d.entry for d in described], masks, identity), config.select),
+        config.recipe,
+        known=known_masks(_masks_before(previous)),
+        storage_options=config.storage_options,
+    )
     return SourceIndex(
         series=tuple(sorted(series, key=lambda entry: entry.series_key)),
         counts={"files": len(records), "opened": opened, **counts},
-        files=_files_table(listing.files, records),
-        crosswalk=_crosswalk(described),
+        files=_files_table(listing.files, records, given),
+        crosswalk=_crosswalk(described, {entry.series_key: entry.masks for entry in series}),
         clinical=_clinical(described, config.clinical),
     )
 
@@ -112,7 +119,15 @@ def _known(previous: pa.Table | None) -> dict[tuple[str, int, str], Record]:
     if previous is None:
         return {}
     columns = [previous[name].to_pylist() for name in ("uri", "size", "stamp", "kind", "header")]
-    return {(uri, size, stamp): (kind, header) for uri, size, stamp, kind, header in zip(*columns, strict=True)}
+    return {
+        (uri, size, stamp): (kind, header)
+        for uri, size, stamp, kind, header in zip(*columns, strict=True)
+        if kind != MASK
+    }
+
+
+def _masks_before(previous: pa.Table | None) -> list[dict[str, object]]:
+    return [] if previous is None else previous.filter(pc.equal(previous["kind"], MASK)).to_pylist()
 
 
 def _describe(listing: Listing, records: Sequence[Record], describer: Describer) -> list[Described]:
@@ -140,18 +155,19 @@ def _absent(row: ManifestRow) -> Found:
     return Found(SourceFile(row.uri, row.name, 0, ""), "{}", row)
 
 
-def _files_table(files: Sequence[SourceFile], records: Sequence[Record]) -> pa.Table:
+def _files_table(files: Sequence[SourceFile], records: Sequence[Record], given: Sequence[MaskFile]) -> pa.Table:
+    listed: list[SourceFile | MaskFile] = [*files, *given]
     columns = {
-        "uri": [file.uri for file in files],
-        "size": [file.size for file in files],
-        "stamp": [file.stamp for file in files],
-        "kind": [kind for kind, _ in records],
-        "header": [header for _, header in records],
+        "uri": [file.uri for file in listed],
+        "size": [file.size for file in listed],
+        "stamp": [file.stamp for file in listed],
+        "kind": [kind for kind, _ in records] + [MASK] * len(given),
+        "header": [header for _, header in records] + [file.digest for file in given],
     }
     return pa.table(columns, schema=INDEX)
 
 
-def _crosswalk(described: Sequence[Described]) -> pa.Table:
+def _crosswalk(described: Sequence[Described], masks: Mapping[str, MaskUris]) -> pa.Table:
     rows = [
         {
             "patient_key": d.entry.patient_key,
@@ -161,11 +177,13 @@ def _crosswalk(described: Sequence[Described]) -> pa.Table:
             "study": d.person.study,
             "series": d.person.series,
             "uris": [file.uri for file in d.entry.files],
+            "mask_uris": masks[d.entry.series_key].uris,
         }
         for d in described
     ]
     names = ("patient_key", "study_key", "series_key", "patient_id", "study", "series")
-    return pa.Table.from_pylist(rows, schema=pa.schema([*((n, pa.string()) for n in names), ("uris", STRINGS)]))
+    columns = [*((name, pa.string()) for name in names), ("uris", STRINGS), ("mask_uris", STRINGS)]
+    return pa.Table.from_pylist(rows, schema=pa.schema(columns))
 
 
 def _clinical(described: Sequence[Described], columns: Sequence[str]) -> pa.Table:

@@ -2,8 +2,9 @@
 
 A manifest of the Imaging Data Commons has `series_aws_url`, or `aws_bucket` and `crdc_series_uuid`, in place of `uri`.
 Columns: `uri` (a file, or a folder holding one series; absolute, relative to the manifest, or s3://), and optionally
-`patient_id`, `study_date`, `site`, `modality`, `lesions_uri`, `levels_uri`, `truth_uri`. Further columns reach SQL only
-where the cohort file lists them in `clinical`.
+`patient_id`, `study_date`, `site`, `modality`, `lesions_uri`, `levels_uri`, `truth_uri`, and `level_anchor` (one
+vertebra's name as a person knows it, such as V3=L3). Further columns reach SQL only where the cohort file lists them in
+`clinical`.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from pipeline.errors import SourceError
+from pipeline.errors import ConfigError, SourceError
+from pipeline.level_anchor import parse_anchor
 from pipeline.series import MaskUris
 
 SUFFIXES = (".csv", ".parquet")
 
 _MASKS = ("lesions_uri", "levels_uri", "truth_uri")
-_TEXT = ("uri", "patient_id", "study_date", "site", "modality", *_MASKS)
+_TEXT = ("uri", "patient_id", "study_date", "site", "modality", "level_anchor", *_MASKS)
 _MODALITIES = {"PET": "PT", "MRI": "MR", "SPECT": "NM"}
 
 
@@ -119,9 +121,19 @@ def _row(number: int, values: dict[str, Any], *, folder: str, clinical: Sequence
         study_date=_date(values.get("study_date"), number),
         site=_text(values.get("site")),
         modality=_MODALITIES.get(modality.upper(), modality.upper()) if modality else None,
-        masks=MaskUris(**{k: _resolve(v, folder) for k, v in named.items() if v}),
+        masks=MaskUris(**{k: _resolve(v, folder) for k, v in named.items() if v}, level_anchor=_anchor(values, number)),
         clinical={column: values.get(column) for column in clinical},
     )
+
+
+def _anchor(values: dict[str, Any], number: int) -> str | None:
+    text = _text(values.get("level_anchor"))
+    if text is not None:
+        try:
+            parse_anchor(text)
+        except ConfigError as error:
+            raise SourceError(f"row {number} of the manifest: `level_anchor`: {error}") from None
+    return text
 
 
 def _resolve(name: str, folder: str) -> str:

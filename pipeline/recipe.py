@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
+from pydantic import ValidationError
+
 from pipeline.errors import ConfigError, ModelError
+from pipeline.filesystem import open_filesystem, service_errors
+from pipeline.level_anchor import checked
+from pipeline.models.predictor import FLIPPING
 from pipeline.models.registry import find_spec
 from pipeline.store import Store
-from schemas.config import ModalityRecipe, ModelUse
+from schemas.config import ModalityRecipe, ModelUse, Thresholds
 from schemas.model import Modality, ModelSpec
 from schemas.versions import STAGES
 
@@ -83,11 +90,13 @@ def _borrows(recipe: ModalityRecipe) -> bool:
 def _resolve(
     modality: str, use: ModalityRecipe, others: dict[str, ResolvedRecipe], options: dict[str, Any]
 ) -> ResolvedRecipe:
+    use, set_on = _with_thresholds(modality, use, options)
     models = {
         task: tuple(_find(name, task, modality, options) for name in _names(getattr(use, task)))
         for task in TASKS
         if getattr(use, task) is not None
     }
+    _check_settings(modality, use, models)
     document: dict[str, Any] = {
         "modality": modality,
         "use": use.model_dump(mode="json", by_alias=True),
@@ -105,8 +114,81 @@ def _resolve(
                 f"recipe: add `{use.levels.from_}: {{levels: ...}}`"
             )
         document["levels_from"] = source.recipe_id
+    if set_on is not None:
+        document["threshold_set"] = set_on
+    return ResolvedRecipe(_hash(_without_addresses(document)), modality, use, models, document)
+
+
+def _without_addresses(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document without where models were found: their digests say which they are."""
+    use = {
+        name: {k: v for k, v in value.items() if k not in ("model", "models")} if name in TASKS and value else value
+        for name, value in document["use"].items()
+    }
+    return {**document, "use": use}
+
+
+def detection_id(document: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) -> str:
+    """Hash of what finds levels and lesions, without what only measures them: recipes that share it share masks.
+
+    Args:
+        document: a recipe's.
+        others: documents by recipe_id, among them the recipe whose levels this one takes.
+    """
+    use = {name: value for name, value in document["use"].items() if name not in ("type_rule", "radiomics")}
+    versions = {name: value for name, value in document["versions"].items() if name != "tally"}
+    lent = document.get("levels_from")
+    source = {"levels_from": detection_id(others[lent], others)} if lent is not None and lent in others else {}
+    return _hash({**_without_addresses({**document, "use": use}), "versions": versions, "recipe_id": None, **source})
+
+
+def _hash(document: Mapping[str, Any]) -> str:
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
-    return ResolvedRecipe(hashlib.sha256(canonical.encode()).hexdigest()[:16], modality, use, models, document)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _with_thresholds(
+    modality: str, use: ModalityRecipe, options: dict[str, Any]
+) -> tuple[ModalityRecipe, dict[str, Any] | None]:
+    """The recipe with the figures of its `threshold_file`, and when and how the file says they were chosen."""
+    lesions = use.lesions
+    if lesions is None or lesions.threshold_file is None:
+        return use, None
+    found = _read_thresholds(f"recipe.{modality}.lesions.threshold_file", lesions.threshold_file, options)
+    figures = {"threshold": found.threshold, "min_volume_mm3": found.min_volume_mm3, "threshold_file": None}
+    changed = use.model_copy(update={"lesions": lesions.model_copy(update=figures)})
+    return changed, found.model_dump(mode="json", include={"set_on", "note"})
+
+
+def _read_thresholds(key: str, uri: str, options: dict[str, Any]) -> Thresholds:
+    try:
+        with service_errors("reading a threshold_file"):
+            filesystem, path = open_filesystem(uri, options)
+            content = yaml.safe_load(filesystem.cat_file(path))
+        return Thresholds.model_validate(content)
+    except FileNotFoundError:
+        raise ConfigError(f"{key}: there is no such file: give a YAML file with `set_on` and `threshold`") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{key}: no valid YAML: {str(error).splitlines()[0]}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise ConfigError(f"{key}: {where}: {first['msg']}; `set_on` (a date) and `threshold` are needed") from None
+
+
+def _check_settings(modality: str, use: ModalityRecipe, models: Mapping[str, tuple[ResolvedModel, ...]]) -> None:
+    """Refuse what a model cannot do: flips, and a place in an ensemble; and names that are none."""
+    for task, found in models.items():
+        asked: ModelUse = getattr(use, task)
+        overridden = any(getattr(getattr(o, task, None), "flips", None) for o in use.overrides)
+        for model in found:
+            if len(found) > 1 and (model.spec.format == "precomputed" or task == "characterise"):
+                raise ModelError(f"recipe.{modality}.{task}: {model.name} cannot join an ensemble: name one `model`")
+            if (asked.flips or overridden) and (model.spec.format not in FLIPPING or task == "characterise"):
+                raise ModelError(f"recipe.{modality}.{task}: {model.name} knows no test-time flips: leave `flips` out")
+    given = [use.levels.anchors] if use.levels is not None else []
+    for anchors in (*given, *(o.levels.anchors or {} for o in use.overrides)):
+        checked(anchors)
 
 
 def _names(use: ModelUse) -> list[str]:

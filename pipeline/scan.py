@@ -7,56 +7,25 @@ so that the scan stays pending.
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pipeline.borrowed import borrowed_levels
 from pipeline.errors import ModelError, ScanError, ServiceError
-from pipeline.grid import Volume
-from pipeline.mask_sources.read import read_mask
-from pipeline.masks import LesionMask, LevelMask
+from pipeline.finding import find_lesions, find_levels, threshold_of
 from pipeline.meter import Meter, metered
 from pipeline.models.device import choose_backend, choose_device, clocked, device_name
-from pipeline.models.predictor import LesionSettings, Predictor
-from pipeline.models.registry import load
 from pipeline.recipe import ResolvedRecipe
-from pipeline.store import Store
+from pipeline.remeasure import labels_of, recalled
+from pipeline.request import ScanRequest as ScanRequest
+from pipeline.request import Workplace as Workplace
 from pipeline.tally import tally_scan
 from pipeline.volumes import read_volume, write_labels
-from schemas.config import ModelUse
 from schemas.reasons import Reason
 
 _OURS = Path(__file__).resolve().parent.parent
-
-
-@dataclass(frozen=True)
-class ScanRequest:
-    """One scan to do; small, and can be sent to a worker."""
-
-    series: dict[str, Any]
-    """Its row of the catalog."""
-    masks: dict[str, str | None] = field(default_factory=dict)
-    """`lesions_uri` and `levels_uri` of the manifest, where the recipe says `precomputed`."""
-    levels_from: str | None = None
-    """`labels_uri` of the scan of another modality whose levels are taken."""
-
-
-@dataclass(frozen=True)
-class Workplace:
-    """Where scans are done."""
-
-    store: Store
-    """Volumes come from it, masks go to it."""
-    storage_options: dict[str, Any] = field(default_factory=dict, repr=False)
-    """For models and masks that lie elsewhere."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1."""
-    worker: str = "local"
-    """Name for the rows."""
 
 
 def process_scan(
@@ -100,9 +69,13 @@ def _process(
     series = request.series
     with meter.stage("read"):
         volume = read_volume(workplace.store, series["volume_uri"])
-    with meter.stage("detect"):
-        levels = _levels(volume, request, recipe, workplace)
-        lesions = _lesions(volume, levels, request, recipe, workplace)
+        known = recalled(workplace.store, request.earlier)
+    if known is None:
+        with meter.stage("detect"):
+            levels = find_levels(volume, request, recipe, workplace)
+            lesions = find_lesions(volume, levels, request, recipe, workplace)
+    else:
+        levels, lesions = known
     with meter.stage("tally"):
         tallied = tally_scan(
             volume,
@@ -112,100 +85,22 @@ def _process(
             lesions=lesions,
             levels=levels,
             type_rule=recipe.use.type_rule,
-            threshold=_threshold(recipe, series),
+            threshold=threshold_of(recipe, series),
             model=recipe.model_label("lesions"),
             radiomics=recipe.use.radiomics,
         )
-    group = f"labels/recipe={recipe.recipe_id}/{series['shard']}.zarr/{series['series_key']}/{attempt}"
     with meter.stage("write"):
-        write_labels(
-            workplace.store,
-            group,
-            grid=volume.grid,
-            lesions=lesions.instances if lesions else None,
-            levels=levels.levels if levels else None,
-        )
-    anchor = levels.anchor if levels else None
-    return tallied | {"labels_uri": group if lesions or levels else None, "naming_anchor": anchor}
-
-
-def _levels(volume: Volume, request: ScanRequest, recipe: ResolvedRecipe, workplace: Workplace) -> LevelMask | None:
-    use = recipe.use.levels
-    if use is None:
-        return None
-    if use.from_ is not None:
-        return borrowed_levels(workplace.store, request.levels_from, onto=volume.grid)
-    if _is_precomputed(recipe, "levels"):
-        uri = _mask_uri(request, "levels_uri")
-        table = str(use.options.get("label_table", "verse"))
-        return read_mask(
-            uri, grid=volume.grid, kind="levels", label_table=table, storage_options=workplace.storage_options
-        )
-    return _load(recipe, "levels", use, workplace).levels(volume, modality=recipe.modality)
-
-
-def _lesions(
-    volume: Volume, levels: LevelMask | None, request: ScanRequest, recipe: ResolvedRecipe, workplace: Workplace
-) -> LesionMask | None:
-    use = _lesion_use(recipe, request.series)
-    if use is None:
-        return None
-    if _is_precomputed(recipe, "lesions"):
-        uri = _mask_uri(request, "lesions_uri")
-        return read_mask(
-            uri, grid=volume.grid, kind="lesions", labels=use.labels, storage_options=workplace.storage_options
-        )
-    predictor = _load(recipe, "lesions", use, workplace)
-    settings = LesionSettings.of(
-        use,
-        predictor.spec,
-        keep_candidates=recipe.use.keep_candidates,
-        suv_factor=request.series.get("suv_factor"),
-    )
-    within = None if use.region == "none" else levels
-    return predictor.lesions(volume, modality=recipe.modality, within=within, settings=settings)
-
-
-def _load(recipe: ResolvedRecipe, task: str, use: ModelUse, workplace: Workplace) -> Predictor:
-    (model,) = recipe.models[task]
-    return load(
-        model.name,
-        expected_digest=model.digest,
-        device=workplace.device,
-        backend=recipe.use.backend,
-        trust=use.trust,
-        storage_options=workplace.storage_options,
-    )
-
-
-def _is_precomputed(recipe: ResolvedRecipe, task: str) -> bool:
-    return any(model.spec.format == "precomputed" for model in recipe.models[task])
-
-
-def _mask_uri(request: ScanRequest, name: str) -> str:
-    uri = request.masks.get(name)
-    if not uri:
-        raise ScanError(
-            Reason.MASK_MISSING,
-            f"the recipe says `model: precomputed`, and the manifest names no {name} for this scan: add it there",
-        )
-    return uri
-
-
-def _lesion_use(recipe: ResolvedRecipe, series: dict[str, Any]) -> ModelUse | None:
-    """The recipe's `lesions` with what its overrides say of this scan."""
-    use = recipe.use.lesions
-    for override in recipe.use.overrides:
-        if use is not None and all(str(series.get(name)) == value for name, value in override.when.items()):
-            use = use.model_copy(update=override.lesions)
-    return use
-
-
-def _threshold(recipe: ResolvedRecipe, series: dict[str, Any]) -> float | None:
-    use = _lesion_use(recipe, series)
-    if use is None or _is_precomputed(recipe, "lesions"):
-        return None
-    return use.threshold if use.threshold is not None else recipe.models["lesions"][0].spec.threshold
+        group = labels_of(request, recipe, attempt, reused=known is not None)
+        if known is None:
+            write_labels(
+                workplace.store,
+                group,
+                grid=volume.grid,
+                lesions=lesions.instances if lesions else None,
+                levels=levels.levels if levels else None,
+                parts=levels.parts if levels else None,
+            )
+    return tallied | {"labels_uri": group if lesions or levels else None}
 
 
 def _identity(request: ScanRequest, recipe: ResolvedRecipe, attempt: str) -> dict[str, Any]:

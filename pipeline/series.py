@@ -27,11 +27,18 @@ class SeriesFile:
 
 @dataclass(frozen=True)
 class MaskUris:
-    """Masks that the manifest names for a series."""
+    """Masks that the manifest names for a series, and what it says of its levels."""
 
     lesions_uri: str | None = None
     levels_uri: str | None = None
     truth_uri: str | None = None
+    level_anchor: str | None = None
+    """One vertebra's name, such as V3=L3."""
+
+    @property
+    def uris(self) -> list[str]:
+        """Those that are named."""
+        return [uri for uri in (self.lesions_uri, self.levels_uri, self.truth_uri) if uri]
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,8 @@ class SeriesEntry:
     """Rank among the series of its study; smaller is preferred."""
     masks: MaskUris = field(default_factory=MaskUris)
     """Masks that the manifest names."""
+    given_id: str | None = None
+    """Hash of those of them that the recipe uses, by content; None where it uses none."""
     problem: tuple[Reason, str] | None = None
     """What already the index knows to be wrong, with a sentence."""
 

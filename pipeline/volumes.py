@@ -18,8 +18,10 @@ Chosen by measurement on four CTs (int16), bytes against .nii.gz and speed of on
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import math
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -44,8 +46,28 @@ ATTRIBUTE = "spinetally"
 _MASKS = "masks"
 """Where the attribute of a group of masks names its arrays."""
 
+_PARTS = "parts"
+"""Where it keeps which voxels of `levels` are vertebral body: in C order of those above 0, deflated, in base 64. An
+array of its own would be one more object per scan; null where the model does not tell parts apart."""
+
 _METADATA = "zarr.json"
 _SHARD = "c/0/0/0"
+
+
+@dataclass(frozen=True)
+class StoredMasks:
+    """The masks of a scan, on its grid."""
+
+    grid: Grid | None
+    """None where there is no mask."""
+    lesions: npt.NDArray[np.uint16] | None = None
+    """[z, y, x] instances."""
+    levels: npt.NDArray[np.uint16] | None = None
+    """[z, y, x] numbers of `schemas.spine`."""
+    parts: npt.NDArray[np.uint8] | None = None
+    """[z, y, x] as `pipeline.masks.LevelMask.parts`."""
+    knows_parts: bool = True
+    """Whether the writer said which parts there are, or that there are none; older ones did not."""
 
 
 @dataclass(frozen=True)
@@ -97,15 +119,20 @@ def write_labels(
     grid: Grid,
     lesions: npt.NDArray[np.uint16] | None,
     levels: npt.NDArray[np.uint16] | None,
+    parts: npt.NDArray[np.uint8] | None = None,
     attributes: dict[str, Any] | None = None,
 ) -> None:
     """Write the masks of a scan, each [z, y, x] on its grid, as the arrays `lesions` and `levels` of one group.
+
+    `parts` of vertebrae, where they are known, go into the group's attribute.
 
     Raises:
         ServiceError: the store was not there.
     """
     masks = {name: _smallest(mask) for name, mask in (("lesions", lesions), ("levels", levels)) if mask is not None}
-    files = _encoded({ATTRIBUTE: geometry(grid) | {_MASKS: list(masks)} | (attributes or {})}, masks)
+    packed = None if parts is None or levels is None else _packed(parts[levels > 0])
+    about = geometry(grid) | {_MASKS: list(masks), _PARTS: packed} | (attributes or {})
+    files = _encoded({ATTRIBUTE: about}, masks)
     store.write_all({f"{group_path}/{name}": data for name, data in files.items()})
 
 
@@ -133,6 +160,22 @@ def read_masks(
     attribute, masks = _read_group(store, labels_uri, [name for name in names if name in attribute.get(_MASKS, ())])
     grid = next((grid_of(attribute, mask.shape) for mask in masks.values()), None)
     return {name: mask.astype(np.uint16) for name, mask in masks.items()}, grid
+
+
+def read_stored_masks(store: Store, labels_uri: str) -> StoredMasks:
+    """Everything behind a `labels_uri` of the results.
+
+    Raises:
+        StoreError: it is not there, or damaged.
+        ServiceError: the store was not there.
+    """
+    attribute, _ = _read_group(store, labels_uri, ())
+    masks, grid = read_masks(store, labels_uri, attribute.get(_MASKS, ()))
+    levels, packed, parts = masks.get("levels"), attribute.get(_PARTS), None
+    if packed is not None and levels is not None:
+        parts = np.zeros(levels.shape, dtype=np.uint8)
+        parts[levels > 0] = _unpacked(packed)
+    return StoredMasks(grid, masks.get("lesions"), levels, parts, knows_parts=levels is None or _PARTS in attribute)
 
 
 def geometry(grid: Grid) -> dict[str, Any]:
@@ -183,6 +226,17 @@ def _encoded(attributes: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) ->
             config={"write_empty_chunks": True},
         )[...] = array
     return {name: memory.pop(name).to_bytes() for name in sorted(memory, key=_data_first)}
+
+
+def _packed(values: npt.NDArray[np.uint8]) -> str:
+    return base64.b64encode(zlib.compress(values.tobytes(), 6)).decode()
+
+
+def _unpacked(packed: str) -> npt.NDArray[np.uint8]:
+    try:
+        return np.frombuffer(zlib.decompress(base64.b64decode(packed)), dtype=np.uint8)
+    except (ValueError, zlib.error) as error:
+        raise StoreError("the parts of vertebrae in stored masks are damaged: find them again") from error
 
 
 def _data_first(name: str) -> tuple[bool, str]:

@@ -81,8 +81,8 @@ INDEX = pa.schema(
         ),
         column("size", pa.int64(), "Size of the file.", "bytes", required=True),
         column("stamp", pa.string(), "What tells that the file is unchanged: modification time, ETag.", required=True),
-        column("kind", pa.string(), "dicom, nifti, not_image, not_dicom or unreadable.", required=True),
-        column("header", pa.string(), "What the index read of it, as JSON: see pipeline.index.", required=True),
+        column("kind", pa.string(), "dicom, nifti, not_image, not_dicom, unreadable or mask.", required=True),
+        column("header", pa.string(), "What the index read of it, as JSON; of a mask its digest.", required=True),
     ]
 )
 """One row per file of the source, in `private/`: spares the next run from opening it."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from schemas.catalog import CATALOG
 from schemas.evaluation import Evaluation
 from schemas.model import Modality
 from schemas.strict import Strict
@@ -37,8 +39,12 @@ class ModelUse(Strict):
     """`levels` only: take them from this modality's scan of the same study."""
     threshold: float | None = Field(default=None, ge=0, le=1)
     min_volume_mm3: float | None = Field(default=None, ge=0)
+    threshold_file: str | None = None
+    """`lesions` only: a YAML file of `Thresholds` in place of these two, set before a test scan was seen."""
     labels: Literal["auto", "binary", "instances"] = "auto"
     """`precomputed` only: whether a mask's values are instances."""
+    anchors: dict[str, str] = Field(default_factory=dict)
+    """`levels` only: one vertebra's name as a person gives it, such as {V3: L3}; see `pipeline.level_anchor`."""
     region: Literal["levels", "none"] | None = None
     """`lesions` only: look only inside vertebrae, or everywhere."""
     flips: bool = False
@@ -52,16 +58,59 @@ class ModelUse(Strict):
     def _one_origin(self) -> ModelUse:
         if sum(x is not None for x in (self.model, self.models, self.from_)) != 1:
             raise ValueError("give exactly one of `model`, `models` and `from`")
+        if self.threshold_file is not None and (self.threshold, self.min_volume_mm3) != (None, None):
+            raise ValueError("give `threshold_file`, or `threshold` and `min_volume_mm3`, not both")
         return self
 
 
+class Thresholds(Strict):
+    """What stands in a `threshold_file`."""
+
+    set_on: date
+    """The day on which it was decided."""
+    threshold: float = Field(ge=0, le=1)
+    min_volume_mm3: float | None = Field(default=None, ge=0)
+    note: str = ""
+    """How it was chosen, on which scans."""
+
+
+class LesionSettings(Strict):
+    """Settings of `lesions` that may differ for some scans; what is not given stays."""
+
+    threshold: float | None = Field(default=None, ge=0, le=1)
+    min_volume_mm3: float | None = Field(default=None, ge=0)
+    labels: Literal["auto", "binary", "instances"] | None = None
+    region: Literal["levels", "none"] | None = None
+    flips: bool | None = None
+    options: dict[str, Any] | None = None
+
+
+class LevelSettings(Strict):
+    """Settings of `levels` that may differ for some scans; what is not given stays."""
+
+    anchors: dict[str, str] | None = None
+    flips: bool | None = None
+    options: dict[str, Any] | None = None
+
+
 class Override(Strict):
-    """Other settings for some scans of a modality, such as one site or kernel."""
+    """Other settings for some scans of a modality, such as one site or kernel; of several that fit, the last wins."""
 
     when: dict[str, str]
-    """Catalog column to value, such as {site: north}."""
-    lesions: dict[str, Any] = Field(default_factory=dict)
-    """Keys of `lesions` that differ there."""
+    """Catalog column to value, such as {site: north} or {convolution_kernel: B70f}."""
+    levels: LevelSettings = LevelSettings()
+    lesions: LesionSettings = LesionSettings()
+
+    @field_validator("when")
+    @classmethod
+    def _known_columns(cls, when: dict[str, str]) -> dict[str, str]:
+        if unknown := [name for name in when if name not in CATALOG.names]:
+            raise ValueError(f"{unknown[0]!r} is no column of `series`, such as site, convolution_kernel or kvp")
+        return when
+
+
+_ONLY_LEVELS = ("anchors",)
+_ONLY_LESIONS = ("threshold", "threshold_file", "min_volume_mm3", "region")
 
 
 class ModalityRecipe(Strict):
@@ -77,6 +126,20 @@ class ModalityRecipe(Strict):
     backend: Literal["auto", "torch", "openvino"] = "auto"
     """`auto` is OpenVINO on a CPU and torch on a GPU."""
     keep_candidates: bool = True
+
+    @model_validator(mode="after")
+    def _settings_where_they_mean_something(self) -> ModalityRecipe:
+        for task, use, others in (
+            ("levels", self.levels, _ONLY_LESIONS),
+            ("lesions", self.lesions, ("from_", *_ONLY_LEVELS)),
+            ("characterise", self.characterise, ("from_", *_ONLY_LEVELS, *_ONLY_LESIONS)),
+        ):
+            given = use.model_fields_set.intersection(others) if use is not None else set()
+            if given:
+                raise ValueError(f"`{min(given).removesuffix('_')}` means nothing under `{task}`: leave it out")
+        if self.characterise is not None and self.lesions is None:
+            raise ValueError("`characterise` looks at lesions: add `lesions`")
+        return self
 
 
 class Ingest(Strict):

@@ -125,6 +125,7 @@ RESULTS = pa.schema(
         *KEYS,
         column("recipe_id", pa.string(), "Hash of everything that can change a number.", required=True),
         column("version", pa.string(), "Version of the series.", required=True),
+        column("given_id", pa.string(), "Hash of masks and level names that the manifest gave; NULL where none count."),
         column("shard", pa.string(), "Shard of the plan.", required=True),
         column("attempt", pa.string(), "Which attempt wrote the row; sorts by time.", required=True),
         column("modality", pa.string(), "DICOM modality."),

@@ -135,6 +135,7 @@ RECIPE = pa.schema(
         column("lesions_model", pa.string(), "Name and version of the model of lesions."),
         column("threshold", pa.float64(), "Score from which a voxel is lesion; NULL is the model's own.", "1"),
         column("min_volume_mm3", pa.float64(), "Smaller is no lesion; NULL is the model's own.", "mm3"),
+        column("threshold_set_on", pa.date32(), "Day of the threshold, as its `threshold_file` says; else NULL."),
         column("document", pa.string(), "The recipe in full, as JSON."),
     ]
 )

@@ -42,9 +42,9 @@ class Ensemble:
         self.spec: ModelSpec = members[0].spec
         """That of the first; threshold and smallest volume are its own, where the recipe says nothing."""
 
-    def levels(self, volume: Volume, *, modality: str) -> LevelMask:
+    def levels(self, volume: Volume, *, modality: str, flips: bool = False) -> LevelMask:
         """At each voxel the level that most models give it; of as many, the one that a model named earlier gives."""
-        masks = [member.levels(volume, modality=modality) for member in self._members]
+        masks = [member.levels(volume, modality=modality, flips=flips) for member in self._members]
         stack = [mask.levels for mask in masks]
         result, most = np.zeros(volume.grid.shape, dtype=LABEL_TYPE), np.zeros(volume.grid.shape, dtype=np.uint8)
         for mine in stack:

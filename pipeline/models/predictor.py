@@ -40,6 +40,10 @@ class LesionSettings:
         )
 
 
+FLIPPING = ("monai_network", "torch_export", "torchscript", "onnx", "openvino", "monai_bundle", "nnunet")
+"""Formats whose networks can be averaged over mirrored copies."""
+
+
 class Predictor(Protocol):
     """A loaded model.
 
@@ -54,8 +58,8 @@ class Predictor(Protocol):
         """What the model says of itself."""
         ...
 
-    def levels(self, volume: Volume, *, modality: str) -> LevelMask:
-        """The levels of the spine (tasks `levels` and `both`)."""
+    def levels(self, volume: Volume, *, modality: str, flips: bool = False) -> LevelMask:
+        """The levels of the spine (tasks `levels` and `both`); `flips` averages over mirrored copies (`FLIPPING`)."""
         ...
 
     def lesions(

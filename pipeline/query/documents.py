@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import date
 from typing import Any
 
 import pyarrow as pa
@@ -26,6 +27,7 @@ def recipes_table(store: Store) -> pa.Table:
 
 def _recipe(document: dict[str, Any], text: str) -> dict[str, Any]:
     lesions = (document.get("use") or {}).get("lesions") or {}
+    set_on = (document.get("threshold_set") or {}).get("set_on")
     return {
         "recipe_id": document.get("recipe_id"),
         "modality": document.get("modality"),
@@ -33,6 +35,7 @@ def _recipe(document: dict[str, Any], text: str) -> dict[str, Any]:
         "lesions_model": _model(document, "lesions"),
         "threshold": lesions.get("threshold"),
         "min_volume_mm3": lesions.get("min_volume_mm3"),
+        "threshold_set_on": date.fromisoformat(set_on) if set_on else None,
         "document": text,
     }
 

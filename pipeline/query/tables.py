@@ -4,8 +4,8 @@ Nothing is overwritten in a store, so a series and a scan may have several rows.
 
     series      of (series, version): anything before quarantined, then the newest attempt;
                 of a series: the version ingested last
-    scans       of (recipe, series) in that version: `ok` before anything else, then the newest attempt;
-                none where the series is excluded now
+    scans       of (recipe, series) in that version and with the masks given last: `ok` before anything else, then
+                the newest attempt; none where the series is excluded now
 """
 
 from __future__ import annotations
@@ -47,12 +47,15 @@ FROM latest
 
 BEST_SCANS = """
 CREATE TABLE store.best_scans AS
-SELECT r.recipe_id, r.series_key, r.shard, r.attempt, r.status, r.version, s.status AS series_status,
-    s.study_key, s.patient_key, s.modality, s.site, s.study_day, s.is_primary, s.n_series
-FROM store.results r JOIN store.best_series s USING (series_key, version)
-WHERE s.status != 'excluded'
-QUALIFY row_number() OVER (
-    PARTITION BY r.recipe_id, r.series_key ORDER BY r.status != 'ok', r.attempt DESC) = 1
+WITH attempts AS (
+    SELECT r.recipe_id, r.series_key, r.shard, r.attempt, r.status, r.version, s.status AS series_status,
+        s.study_key, s.patient_key, s.modality, s.site, s.study_day, s.is_primary, s.n_series, r.given_id,
+        first_value(r.given_id) OVER (PARTITION BY r.recipe_id, r.series_key ORDER BY r.attempt DESC) AS given_last
+    FROM store.results r JOIN store.best_series s USING (series_key, version)
+    WHERE s.status != 'excluded'
+)
+SELECT * EXCLUDE (given_id, given_last) FROM attempts WHERE given_id IS NOT DISTINCT FROM given_last
+QUALIFY row_number() OVER (PARTITION BY recipe_id, series_key ORDER BY status != 'ok', attempt DESC) = 1
 """
 
 

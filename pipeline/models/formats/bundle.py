@@ -82,10 +82,10 @@ class BundleModel:
         self._network = network
         self._bundle = bundle
 
-    def levels(self, volume: Volume, *, modality: str) -> LevelMask:
+    def levels(self, volume: Volume, *, modality: str, flips: bool = False) -> LevelMask:
         """The labels that come out of the bundle's postprocessing, by the model's names."""
         check_use(self.spec, modality, "levels")
-        labels = self._labels(volume)
+        labels = self._labels(volume, flips=flips)
         values = np.zeros(max(int(labels.max(initial=0)), *self.classes.levels) + 1, dtype=LABEL_TYPE)
         for number, level in self.classes.levels.items():
             values[number] = level
@@ -105,7 +105,7 @@ class BundleModel:
                 min_volume_mm3=settings.min_volume_mm3,
                 keep_candidates=settings.keep_candidates,
             )
-        marked = np.isin(self._labels(volume), self.classes.lesions)
+        marked = np.isin(self._labels(volume, flips=settings.flips), self.classes.lesions)
         kept = limited(marked.astype(SCORE_TYPE), within, volume.grid)
         return lesions_from_mask(kept > 0, volume.grid, min_volume_mm3=settings.min_volume_mm3)
 
@@ -116,9 +116,9 @@ class BundleModel:
         chosen = self.classes.lesion_probability(torch.from_numpy(found))[0].numpy()
         return limited(np.rint(chosen.clip(0, 1) * SCORE_UNIT).astype(SCORE_TYPE), within, volume.grid)
 
-    def _labels(self, volume: Volume) -> npt.NDArray[np.int64]:
+    def _labels(self, volume: Volume, *, flips: bool) -> npt.NDArray[np.int64]:
         """Class numbers [z, y, x]."""
-        found = self._run(volume, discrete=True)
+        found = self._run(volume, discrete=True, flips=flips)
         if len(found) == 1:
             return np.rint(found[0]).astype(np.int64)
         return np.where(found.max(axis=0) > 0, found.argmax(axis=0), 0)

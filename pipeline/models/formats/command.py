@@ -71,7 +71,7 @@ class CommandModel:
         self.classes = classes
         self._device = device
 
-    def levels(self, volume: Volume, *, modality: str) -> LevelMask:
+    def levels(self, volume: Volume, *, modality: str, flips: bool = False) -> LevelMask:  # noqa: ARG002
         """The labels that the program wrote, by the model's table."""
         check_use(self.spec, modality, "levels")
         labels = _whole_numbers(self._output(volume))

@@ -42,7 +42,7 @@ class ThresholdModel:
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
 
-    def levels(self, volume: Volume, *, modality: str) -> LevelMask:  # noqa: ARG002
+    def levels(self, volume: Volume, *, modality: str, flips: bool = False) -> LevelMask:  # noqa: ARG002
         """Not this model's task."""
         raise ModelError(f"{self.spec.name} marks uptake and knows no levels; take those of the CT")
 

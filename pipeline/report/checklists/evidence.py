@@ -38,9 +38,16 @@ EVIDENCE: dict[str, str] = {
         AND subgroup = 'all' AND interval = 'wilson' HAVING count(*) > 0""",
     "models": """SELECT string_agg(DISTINCT concat_ws(' and ', levels_model, lesions_model), '; ') FROM recipes
         WHERE coalesce(levels_model, lesions_model) IS NOT NULL HAVING count(*) > 0""",
-    "threshold": """SELECT 'thresholds ' || string_agg(recipe_id || ': ' || coalesce(threshold::VARCHAR,
-        'the model''s own'), ', ' ORDER BY recipe_id) || '; part of the recipe''s hash'
-        FROM recipes HAVING count(*) > 0""",
+    "threshold": """WITH seen AS (
+            SELECT min(finished_at)::DATE AS day FROM scans WHERE series_key IN (
+                SELECT series_key FROM reference_standard WHERE split IN ('internal', 'external')))
+        SELECT 'thresholds ' || string_agg(recipe_id || ': ' || coalesce(threshold::VARCHAR, 'the model''s own')
+            || CASE WHEN threshold_set_on IS NULL THEN ''
+                WHEN seen.day IS NULL THEN ', set on ' || threshold_set_on || ' by its file'
+                ELSE ', set on ' || threshold_set_on || ' by its file, ' || CASE WHEN threshold_set_on < seen.day
+                    THEN 'before' ELSE 'NOT before' END || ' the first result of a test scan (' || seen.day || ')' END,
+            ', ' ORDER BY recipe_id) || '; part of the recipe''s hash'
+        FROM recipes, seen HAVING count(*) > 0""",
     "software": """SELECT 'versions of every scan in `scans.software`; devices '
         || string_agg(DISTINCT device, ', ') FROM scans WHERE device IS NOT NULL HAVING count(*) > 0""",
     "training": """SELECT 'as the model''s specification states it, in `recipes.document`' FROM recipes

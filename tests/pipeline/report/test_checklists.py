@@ -91,3 +91,13 @@ def test_no_risk_of_bias_is_judged(store: Store) -> None:
         assert any(line.evidence for line in made[name])
     assert "annotation" not in found
     assert "low" not in " ".join(line.evidence.lower() for line in made["QUADAS-2"]).split()
+
+
+@pytest.mark.parametrize(("day", "said"), [("2001-01-01", "before"), ("2999-01-01", "NOT before")])
+def test_when_a_threshold_was_set(store: Store, day: str, said: str) -> None:
+    connection = connect(store)
+    columns = f"'r' AS recipe_id, 0.4 AS threshold, DATE '{day}' AS threshold_set_on"
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW recipes AS SELECT {columns}")
+    (sentence,) = connection.execute(EVIDENCE["threshold"]).fetchone() or ("",)
+    connection.close()
+    assert f"0.4, set on {day} by its file, {said} the first result of a test scan" in sentence

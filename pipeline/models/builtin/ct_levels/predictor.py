@@ -33,12 +33,20 @@ class CtLevels:
         self.spec = spec
         self.network = network
 
-    def levels(self, volume: Volume, *, modality: str = "CT", anchors: dict[str, str] | None = None) -> LevelMask:
+    def levels(
+        self,
+        volume: Volume,
+        *,
+        modality: str = "CT",
+        flips: bool = False,  # noqa: ARG002
+        anchors: dict[str, str] | None = None,
+    ) -> LevelMask:
         """The levels on the volume's own grid.
 
         Args:
             volume: CT in HU.
             modality: CT; others are refused.
+            flips: not for this model; a recipe that asks for it is refused.
             anchors: names that a person gives, such as {"V3": "L3"}; the model's option `anchors` by default.
         """
         if modality not in self.spec.modality:

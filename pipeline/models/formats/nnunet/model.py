@@ -80,11 +80,11 @@ class NnunetModel:
         self._network = network
         self._mirror_axes = axes
 
-    def levels(self, volume: Volume, *, modality: str) -> LevelMask:
+    def levels(self, volume: Volume, *, modality: str, flips: bool = False) -> LevelMask:
         """The levels, named by the model's own classes."""
         check_use(self.spec, modality, "levels")
         result = np.zeros(volume.grid.shape, dtype=LABEL_TYPE)
-        self._run(volume, Labels(self.classes.level_values, self.classes.with_background), result, flips=False)
+        self._run(volume, Labels(self.classes.level_values, self.classes.with_background), result, flips=flips)
         return LevelMask(result, anchor="model")
 
     def lesions(
