@@ -23,6 +23,7 @@ import hashlib
 import math
 import zlib
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,9 +97,11 @@ def write_volume(store: Store, group_path: str, volume: Volume, *, attributes: d
     """
     voxels = _little_endian(volume.voxels)
     ome = _ome(volume.grid, name=group_path.split("/")[-2])
-    files = _encoded({"ome": ome, ATTRIBUTE: geometry(volume.grid) | attributes}, {"0": voxels})
+    with ThreadPoolExecutor(1) as beside:  # hashing lets other threads run, and so does encoding
+        digest = beside.submit(lambda: hashlib.sha256(voxels.data.cast("B")).hexdigest())
+        files = _encoded({"ome": ome, ATTRIBUTE: geometry(volume.grid) | attributes}, {"0": voxels})
     store.write_all({f"{group_path}/{name}": data for name, data in files.items()})
-    return VolumeRecord(group_path, hashlib.sha256(voxels.data.cast("B")).hexdigest(), len(files[f"0/{_SHARD}"]))
+    return VolumeRecord(group_path, digest.result(), len(files[f"0/{_SHARD}"]))
 
 
 def read_volume(store: Store, volume_uri: str) -> Volume:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from typing import BinaryIO
 
 from pydicom import Dataset, dcmread
 from pydicom.charset import convert_encodings
-from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_element
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
@@ -24,6 +25,9 @@ from schemas.reasons import Reason
 
 _MAX_HEADER = 2**26
 """Bytes that the header of a deflated file may grow to."""
+
+_BY_THEMSELVES = {"CS", "DS", "IS", "UI", "US", "SS", "UL", "SL", "FD", "FL", "DA", "TM", "DT", "AS"}
+"""Value representations that no character set changes."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +77,22 @@ def dataset_of(scanned: Scanned) -> Dataset:
 
 def dataset_of_elements(elements: tuple[Element, ...], *, implicit: bool) -> Dataset:
     """Elements as they stand in a file as a data set."""
-    raw: dict[BaseTag, DataElement | RawDataElement] = {
-        BaseTag(e.tag): RawDataElement(BaseTag(e.tag), e.vr, len(e.value), e.value, 0, implicit, True) for e in elements
-    }
-    dataset = Dataset(raw)
-    if CHARSET in raw:
+    dataset = Dataset({BaseTag(e.tag): _element_of(e, implicit) for e in elements})
+    if CHARSET in dataset:
         dataset.set_original_encoding(implicit, True, convert_encodings(dataset[CHARSET].value))
     return dataset
+
+
+@lru_cache(maxsize=16384)
+def _element_of(element: Element, implicit: bool) -> DataElement | RawDataElement:
+    """An element for a data set: converted where it depends on no other, for most are equal in all files of a series."""
+    raw = RawDataElement(BaseTag(element.tag), element.vr, len(element.value), element.value, 0, implicit, True)
+    if element.vr not in _BY_THEMSELVES:
+        return raw
+    try:
+        return convert_raw_data_element(raw)
+    except Exception:  # pydicom says so again where the value is asked for
+        return raw
 
 
 def read_header_by_pydicom(stream: BinaryIO) -> Dataset:

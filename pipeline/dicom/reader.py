@@ -102,6 +102,7 @@ def read_dicom(entry: SeriesEntry, config: CohortConfig) -> SourceVolume:
     """
     reading = _read(entry, config)
     pictures, copies = without_copies(reading.pictures)
+    reading.pictures.clear()  # who holds a picture holds its file
     instances = {picture.uid for picture in pictures}
     if entry.part_reason == "view" or _is_planar(reading.headers[0]):
         source = _planar(pictures)
@@ -278,10 +279,8 @@ def _rescaled(pictures: list[Picture]) -> Voxels:
     """Rescaled voxels [z, y, x]; the pictures are let go one by one."""
     slopes = np.array([picture.slope for picture in pictures])
     intercepts = np.array([picture.intercept for picture in pictures])
-    kind = np.result_type(*{picture.stored.dtype for picture in pictures})
-    voxels = np.empty((len(pictures), *pictures[0].stored.shape), kind)
-    for number in range(len(pictures)):
-        voxels[number] = pictures[number].stored
-    values = rescale(voxels, slopes, intercepts)
+    stored = [picture.stored for picture in pictures]
+    pictures.clear()
+    values = rescale(stored, slopes, intercepts)
     check_values(values)
     return values

@@ -6,6 +6,7 @@ how to display (PS3.3 C.7.6.3.1.2), not what a value means, so HU stay HU.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,12 @@ Voxels = npt.NDArray[np.generic]
 _INTEGER_TYPES = (np.int16, np.uint16, np.int32, np.uint32)
 
 
-def rescale(stored: Voxels, slopes: Floats, intercepts: Floats) -> Voxels:
-    """Rescaled values of a stack of slices.
+def rescale(stored: Sequence[Voxels], slopes: Floats, intercepts: Floats) -> Voxels:
+    """Rescaled values of a stack of slices, [z, y, x].
 
     Args:
-        stored: [z, y, x] stored values, integers or floats; may be overwritten.
+        stored: a slice [y, x] of stored values for each z, integers or floats; a list is emptied on the way, so that
+            the volume is not held twice.
         slopes: (z,) RescaleSlope.
         intercepts: (z,) RescaleIntercept.
 
@@ -35,29 +37,18 @@ def rescale(stored: Voxels, slopes: Floats, intercepts: Floats) -> Voxels:
         int16, or uint16, int32, uint32 where it takes that, where slope and intercept are whole (8 bits stay 8 bits
         where nothing is rescaled); else float32.
     """
-    whole = bool(np.all(slopes == np.rint(slopes)) and np.all(intercepts == np.rint(intercepts)))
-    if np.all(slopes == 1) and np.all(intercepts == 0):
-        return smallest(stored)
-    if not whole or not np.issubdtype(stored.dtype, np.integer):
-        return _rescale_float(stored, slopes, intercepts)
-    low, high = _bounds(stored, slopes, intercepts)
-    target = next((t for t in _INTEGER_TYPES if np.iinfo(t).min <= low and high <= np.iinfo(t).max), None)
-    if target is None:
-        return _rescale_float(stored, slopes, intercepts)
-    return _rescale_whole(stored, slopes, intercepts, np.dtype(target))
+    values = np.empty((len(stored), *stored[0].shape), _type_of(stored, slopes, intercepts))
+    for number in reversed(range(len(stored))):
+        _fill(values[number], stored[number], float(slopes[number]), float(intercepts[number]))
+        if isinstance(stored, list):
+            stored.pop()
+    return values
 
 
 def smallest(values: Voxels) -> Voxels:
     """The same values in the smallest type that holds them exactly; floats that are not whole become float32."""
-    if values.dtype.itemsize == 1 and np.issubdtype(values.dtype, np.integer):
-        return values
-    if np.issubdtype(values.dtype, np.floating) and not _is_whole(values):
-        return values.astype(np.float32, copy=False)
-    low, high = float(values.min(initial=0)), float(values.max(initial=0))
-    for target in _INTEGER_TYPES:
-        if np.iinfo(target).min <= low and high <= np.iinfo(target).max:
-            return values.astype(target, copy=False)
-    return values.astype(np.float32)
+    nothing = np.zeros(len(values))
+    return values.astype(_type_of(values, nothing + 1, nothing), copy=False)  # type: ignore[arg-type]
 
 
 def check_values(voxels: Voxels) -> None:
@@ -68,7 +59,8 @@ def check_values(voxels: Voxels) -> None:
     """
     if voxels.dtype.kind == "f" and not np.any(np.isfinite(voxels)):
         raise ScanError(Reason.NO_VALUES, "no voxel has a finite value")
-    if np.all(voxels == voxels.flat[0]):
+    first = voxels.flat[0]
+    if all(bool(np.all(part == first)) for part in voxels):  # the first slice tells it of nearly every volume
         raise ScanError(Reason.NO_VALUES, f"all {voxels.size} voxels have the same value")
 
 
@@ -89,32 +81,40 @@ def _number(value: Any, otherwise: float) -> float:
     return otherwise if number is None else number
 
 
-def _is_whole(values: Voxels) -> bool:
-    # slice by slice: most fractional volumes show it in the first
-    return all(bool(np.all(np.isfinite(part)) and np.all(part == np.rint(part))) for part in values)
+def _type_of(stored: Sequence[Voxels], slopes: Floats, intercepts: Floats) -> np.dtype[Any]:
+    """The smallest type that holds the rescaled values exactly; float32 where no integer does."""
+    kind = np.result_type(*{part.dtype for part in stored})
+    is_plain = bool(np.all(slopes == 1) and np.all(intercepts == 0))
+    if is_plain and kind.itemsize == 1 and kind.kind in "iu":
+        return kind
+    if kind.kind == "f":
+        is_whole = is_plain and all(map(_is_whole, stored))
+    else:
+        is_whole = bool(np.all(slopes == np.rint(slopes)) and np.all(intercepts == np.rint(intercepts)))
+    low, high = _bounds(stored, slopes, intercepts) if is_whole else (-np.inf, np.inf)
+    fits = (t for t in _INTEGER_TYPES if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
+    return np.dtype(next(fits, np.float32))
 
 
-def _bounds(stored: Voxels, slopes: Floats, intercepts: Floats) -> tuple[float, float]:
-    axes = tuple(range(1, stored.ndim))
-    ends = [
-        end.astype(np.float64) * slopes + intercepts
-        for end in (stored.min(axis=axes, initial=None), stored.max(axis=axes, initial=None))  # type: ignore[call-overload]
-    ]
-    return float(np.min(ends)), float(np.max(ends))
+def _is_whole(part: Voxels) -> bool:
+    return bool(np.all(np.isfinite(part)) and np.all(part == np.rint(part)))
 
 
-def _rescale_whole(stored: Voxels, slopes: Floats, intercepts: Floats, target: np.dtype[Any]) -> Voxels:
-    if stored.dtype == target and np.all(slopes == 1):  # in place: modular arithmetic ends where the bounds say
-        np.add(stored, intercepts.astype(target)[:, None, None], out=stored)
-        return stored
-    values = np.empty(stored.shape, target)
-    for out, part, slope, intercept in zip(values, stored, slopes, intercepts, strict=True):
-        out[...] = part.astype(np.int64) * int(slope) + int(intercept)
-    return values
+def _bounds(stored: Sequence[Voxels], slopes: Floats, intercepts: Floats) -> tuple[float, float]:
+    ends = np.array([[part.min(initial=None), part.max(initial=None)] for part in stored], np.float64)  # type: ignore[call-overload]
+    values = ends * slopes[:, None] + intercepts[:, None]
+    return float(values.min()), float(values.max())
 
 
-def _rescale_float(stored: Voxels, slopes: Floats, intercepts: Floats) -> Voxels:
-    values = np.empty(stored.shape, np.float32)
-    for out, part, slope, intercept in zip(values, stored, slopes, intercepts, strict=True):
+def _fill(out: Voxels, part: Voxels, slope: float, intercept: float) -> None:
+    if (slope, intercept) == (1.0, 0.0):
+        out[...] = part.astype(out.dtype, copy=False)
+    elif out.dtype.kind == "f":
         out[...] = part.astype(np.float64) * slope + intercept
-    return values
+    elif slope == 1 and part.dtype.itemsize == out.dtype.itemsize:
+        # modular arithmetic ends where the bounds say, whatever it passes on the way
+        unsigned = np.dtype(f"u{out.dtype.itemsize}")
+        shift = np.array(int(intercept) % 2 ** (8 * unsigned.itemsize), unsigned)
+        np.add(part.astype(part.dtype.newbyteorder("="), copy=False).view(unsigned), shift, out=out.view(unsigned))
+    else:
+        out[...] = part.astype(np.int64) * int(slope) + int(intercept)
