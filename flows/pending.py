@@ -172,6 +172,8 @@ def _pairs(plan: pa.Table) -> list[tuple[str, str]]:
 def _to_ingest(entry: SeriesEntry, row: KnownSeries | None, retry: Retry | None) -> bool:
     if retry is not None:
         return row is not None and entry.excluded_by is None and retry.wants(row.status, row.reason_code)
+    if entry.is_absent and row is not None and row.status == "ok":
+        return False
     if row is None or row.version != entry.version:
         return True
     return (row.status == "excluded") != (entry.excluded_by is not None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -30,6 +31,11 @@ from schemas.config import CohortConfig
 
 IndexProgress = Callable[[int, int], None]
 """Called with files done and files to open."""
+
+log = logging.getLogger("spinetally")
+
+_NAMED = 3
+"""Series that a warning names."""
 
 _INDEX, _CROSSWALK, _CLINICAL = "private/index", "private/crosswalk", "clinical"
 
@@ -77,12 +83,24 @@ class Outlook:
         return Counts(total=steps, no_model=self._untouched["no_model"], started=self.started)
 
     def summary(self, counts: Counts) -> Summary:
-        """The summary of a run of this."""
-        return counts.summary(
+        """The summary of a run of this; it tells of vanished series where there are any."""
+        summary = counts.summary(
             series=len(self.index.series),
             excluded=sum(entry.excluded_by is not None for entry in self.index.series),
             done_before=self._untouched["done"],
             recipes=self.recipe_ids,
+        )
+        return summary | ({"vanished": len(self.vanished)} if self.vanished else {})
+
+    @property
+    def vanished(self) -> tuple[str, ...]:
+        """Keys of series that the store has and the source no longer holds; their rows stay."""
+        present = {entry.series_key for entry in self.index.series if not entry.is_absent}
+        absent = {entry.series_key for entry in self.index.series if entry.is_absent}
+        return tuple(
+            key
+            for key, row in sorted(self.known.series.items())
+            if key not in present and (row.status == "ok" or key not in absent)
         )
 
     @property
@@ -136,6 +154,11 @@ def begin(outlook: Outlook, *, limit: int | None = None, retry: Retry | None = N
             return begin(look(config, stages=outlook.stages, limit=limit, retry=retry))
         outlook = replace(outlook, store=store)
     store = outlook.opened_store
+    if outlook.vanished:
+        log.warning(
+            "%d series of the store are no longer in the source, their rows stay: %s",
+            len(outlook.vanished), ", ".join(outlook.vanished[:_NAMED]) + (", ..." * (len(outlook.vanished) > _NAMED)),
+        )  # fmt: skip
     for recipe in outlook.recipes.values():
         save(store, recipe)
     _write_private(store, outlook.index)
@@ -173,6 +196,12 @@ def last_index(store: Store) -> pa.Table | None:
     """The newest index of the source in a store; names sort by time."""
     paths = store.list(_INDEX)
     return store.read_table(paths[-1]) if paths else None
+
+
+def last_crosswalk(store: Store) -> pa.Table | None:
+    """What the source held when it was indexed last, by keys."""
+    paths = store.list(_CROSSWALK)
+    return store.read_table(paths[-1], ["series_key"]) if paths else None
 
 
 def _write_private(store: Store, index: SourceIndex) -> None:

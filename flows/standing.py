@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flows.pending import Known, known_of
+from flows.prepare import last_crosswalk
 from pipeline.query import connect
 from pipeline.recipe import resolve_all
 from pipeline.store import Store
@@ -40,7 +41,7 @@ def standing(config: CohortConfig) -> dict[str, Any]:
     return {
         "cohort": store.cohort,
         "store": store.uri,
-        "series": _series(known, _planned(store), ids),
+        "series": _series(known, _planned(store), ids) | {"vanished": _vanished(known, store)},
         "scans": {
             m: _scans(known, m, i) | {"recipe_id": i, "lesions": int(lesions.get(i) or 0)} for m, i in ids.items()
         },
@@ -52,6 +53,12 @@ def _planned(store: Store) -> set[str]:
     return {
         key for path in store.list("plan") for key in store.read_table(path, ["series_key"])["series_key"].to_pylist()
     }
+
+
+def _vanished(known: Known, store: Store) -> int:
+    """Series that the source no longer held when it was indexed last."""
+    crosswalk = last_crosswalk(store)
+    return 0 if crosswalk is None else len(known.series.keys() - set(crosswalk["series_key"].to_pylist()))
 
 
 def _series(known: Known, planned: set[str], ids: dict[str, str]) -> dict[str, int]:

@@ -88,11 +88,7 @@ class Describer:
         for each in found:
             header = json.loads(each.record)
             name, row = each.file.name, each.row
-            subject, session = bids_entities(name)
-            day = row.study_date.isoformat() if row.study_date else session
-            person = self._person(row.patient_id or subject, row.site, study=day or subject or name, series=name)
-            if row.patient_id and not day:  # undated scans of one patient are not taken for one study
-                person = self._person(row.patient_id, row.site, study=name, series=name)
+            person = self._person_of_file(each)
             modality = row.modality or bids_modality(name)
             entry = SeriesEntry(
                 **self._keys(person, modality, part=0),
@@ -108,13 +104,15 @@ class Describer:
             )
             yield Described(entry, person, row.clinical)
 
-    def broken(self, found: Sequence[Found], problem: tuple[Reason, str]) -> Iterator[Described]:
-        """A row for each file that should be a scan and is not: each the only series of its own patient."""
+    def broken(
+        self, found: Sequence[Found], problem: tuple[Reason, str], *, absent: bool = False
+    ) -> Iterator[Described]:
+        """A row for each file that should be a scan and is not, with the keys of a NIfTI of that name."""
         for each in found:
             name, row = each.file.name, each.row
-            person = self._person(row.patient_id, row.site, study=name, series=name)
+            person = self._person_of_file(each)
             entry = SeriesEntry(
-                **self._keys(person, row.modality, part=0),
+                **self._keys(person, row.modality or bids_modality(name), part=0),
                 version=version_of({name: each.file.size}, self.ingest),
                 kind="dicom",
                 files=(SeriesFile(each.file.uri, each.file.size),),
@@ -122,6 +120,7 @@ class Describer:
                 site=row.site,
                 source_bytes=each.file.size,
                 masks=MaskUris(),
+                is_absent=absent,
                 problem=problem,
             )
             yield Described(entry, person, row.clinical)
@@ -172,6 +171,15 @@ class Describer:
             masks=row.masks,
             problem=refusal(own, part, n_voxels, max_voxels=self.max_voxels),
         )
+
+    def _person_of_file(self, found: Found) -> Person:
+        """Whose a file is that does not say it itself: by the manifest, else by BIDS names, else each its own."""
+        name, row = found.file.name, found.row
+        subject, session = bids_entities(name)
+        day = row.study_date.isoformat() if row.study_date else session
+        if row.patient_id and not day:  # undated scans of one patient are not taken for one study
+            return self._person(row.patient_id, row.site, study=name, series=name)
+        return self._person(row.patient_id or subject, row.site, study=day or subject or name, series=name)
 
     def _person(self, patient_id: str | None, scope: str | None, *, study: str, series: str) -> Person:
         identity = self.identity

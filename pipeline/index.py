@@ -142,7 +142,7 @@ def _describe(listing: Listing, records: Sequence[Record], describer: Describer)
     ]
     for row in listing.missing:
         problem = (MISSING[0], MISSING[1].format(number=row.number))
-        described += describer.broken([_absent(row)], problem)
+        described += describer.broken([_absent(row)], problem, absent=True)
     return described
 
 

@@ -32,6 +32,9 @@ class Attribute:
 
 _TEXT, _REAL, _WHOLE = pa.string(), pa.float64(), pa.int32()
 
+CLOCK = "hh:mm:ss"
+"""Unit of times of day; they come without their date."""
+
 ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute("Manufacturer", _TEXT),
     Attribute("ManufacturerModelName", _TEXT),
@@ -42,6 +45,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute("PatientAge", _REAL, unit="years"),
     Attribute("PatientSex", _TEXT),
     Attribute("PatientPosition", _TEXT),
+    Attribute("ImageOrientationPatient", DOUBLES),
     Attribute("PixelSpacing", DOUBLES, unit="mm"),
     Attribute("SliceThickness", _REAL, unit="mm"),
     Attribute("SpacingBetweenSlices", _REAL, unit="mm"),
@@ -53,6 +57,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     # Contrast
     Attribute("ContrastBolusAgent", _TEXT, ("CT", "MR")),
     Attribute("ContrastBolusRoute", _TEXT, ("CT", "MR")),
+    Attribute("ContrastBolusStartTime", _TEXT, ("CT", "MR"), CLOCK),
     # CT
     Attribute("KVP", _REAL, ("CT",), "kV"),
     Attribute("XRayTubeCurrent", _REAL, ("CT",), "mA", range_of=True),
@@ -69,6 +74,8 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute("GantryDetectorTilt", _REAL, ("CT",), "degrees"),
     Attribute("RevolutionTime", _REAL, ("CT",), "s"),
     Attribute("MultienergyCTAcquisition", _TEXT, ("CT",)),
+    Attribute("RescaleSlope", _REAL, ("CT", "PT", "NM"), range_of=True),
+    Attribute("RescaleIntercept", _REAL, ("CT", "PT", "NM")),
     Attribute("RescaleType", _TEXT, ("CT", "PT", "NM")),
     Attribute("ConvolutionKernel", STRINGS, ("CT", "PT")),
     # MR
@@ -78,6 +85,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute("SequenceVariant", STRINGS, ("MR",)),
     Attribute("SequenceName", _TEXT, ("MR",)),
     Attribute("PulseSequenceName", _TEXT, ("MR",)),
+    Attribute("EchoPulseSequence", _TEXT, ("MR",)),
     Attribute("ScanOptions", STRINGS, ("MR", "CT")),
     Attribute("MRAcquisitionType", _TEXT, ("MR",)),
     Attribute("RepetitionTime", _REAL, ("MR",), "ms"),
@@ -98,6 +106,9 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute("RadionuclideCodeMeaning", _TEXT, ("PT", "NM")),
     Attribute("RadionuclideTotalDose", _REAL, ("PT", "NM"), "Bq"),
     Attribute("RadionuclideHalfLife", _REAL, ("PT", "NM"), "s"),
+    Attribute("RadiopharmaceuticalStartTime", _TEXT, ("PT", "NM"), CLOCK),
+    Attribute("SeriesTime", _TEXT, ("PT", "NM"), CLOCK),
+    Attribute("AcquisitionTime", _TEXT, ("PT", "NM"), CLOCK),
     Attribute("Units", _TEXT, ("PT", "NM")),
     Attribute("SUVType", _TEXT, ("PT",)),
     Attribute("DecayCorrection", _TEXT, ("PT",)),
@@ -114,6 +125,8 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute("NumberOfDetectors", _WHOLE, ("NM",)),
     Attribute("CollimatorGridName", _TEXT, ("NM",)),
     Attribute("CollimatorType", _TEXT, ("NM",)),
+    Attribute("FieldOfViewDimensions", DOUBLES, ("NM",), "mm"),
+    Attribute("RadialPosition", DOUBLES, ("NM",), "mm"),
     Attribute("EnergyWindowLowerLimit", DOUBLES, ("NM",), "keV"),
     Attribute("EnergyWindowUpperLimit", DOUBLES, ("NM",), "keV"),
     Attribute("NumberOfFramesInRotation", _WHOLE, ("NM",)),
@@ -127,10 +140,11 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute("CountsAccumulated", _REAL, ("NM",)),
     Attribute("ZoomFactor", DOUBLES, ("NM",)),
     Attribute("ViewCodeMeaning", _TEXT, ("NM",)),
+    Attribute("PatientOrientationCodeMeaning", _TEXT, ("NM",)),
 )
 """Every attribute that becomes a column, with the modalities that it is asked of."""
 
-FREE_TEXT: tuple[str, ...] = ("SeriesDescription", "ProtocolName")
+FREE_TEXT: tuple[str, ...] = ("SeriesDescription", "ProtocolName", "DeidentificationMethod")
 """Typed by people, may hold names: read for `select` rules, stored only where the cohort's `free_text` lists it."""
 
 
@@ -157,6 +171,7 @@ def _columns() -> list[pa.Field]:
 
 DERIVED: list[pa.Field] = [
     column("device_key", pa.string(), "Keyed hash of the DeviceSerialNumber."),
+    column("clinical_trial_site_id", pa.string(), "Pseudonym of the ClinicalTrialSiteID."),
     column("uptake_minutes", pa.float64(), "From administration to the start of the scan.", "min"),
     column("sequence_class", pa.string(), "T1, T2, STIR, DWI, ... (MR), derived."),
     column("sequence_rule", pa.string(), "The rule that derived it."),

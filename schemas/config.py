@@ -201,6 +201,9 @@ class Truth(Strict):
     """Which series or modality the annotators looked at."""
 
 
+FreeText = Literal["SeriesDescription", "ProtocolName", "DeidentificationMethod"]
+
+
 class CohortConfig(Strict):
     """A cohort file. Everything but `source` and `store` has a default."""
 
@@ -210,7 +213,7 @@ class CohortConfig(Strict):
     store: str
     """Folder or s3:// prefix."""
     clinical: list[str] = Field(default_factory=list)
-    free_text: list[Literal["SeriesDescription", "ProtocolName"]] = Field(default_factory=list)
+    free_text: list[FreeText] = Field(default_factory=list)
     """Free-text attributes that may be stored; they may hold names."""
     recipe: dict[Modality, ModalityRecipe] = Field(default_factory=lambda: dict(DEFAULT_RECIPE))
     select: list[Select] = Field(default_factory=list)

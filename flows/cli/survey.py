@@ -61,7 +61,8 @@ def status(cohort: CohortArgument, as_json: JsonOption = False) -> None:
     _print_counts(f"Series of {facts['cohort']}", facts["series"])
     scans = [[m, s["recipe_id"], *(s[n] for n in ("done", "pending", "quarantined", "failed", "lesions"))]
              for m, s in facts["scans"].items()]  # fmt: skip
-    print_table("Scans", ["", "recipe", "done", "pending", "quarantined", "failed", "lesions"], scans, numbers=5)
+    if scans:
+        print_table("Scans", ["", "recipe", "done", "pending", "quarantined", "failed", "lesions"], scans, numbers=5)
     if facts["reasons"]:
         rows = [[r["reason_code"], r["meaning"], r["what_to_do"], r["n"]] for r in facts["reasons"]]
         print_table("Reasons", ["reason", "meaning", "what to do", "n"], rows, numbers=1)

@@ -18,11 +18,17 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 
-from schemas.acquisition import ATTRIBUTES, FREE_TEXT
+from schemas.acquisition import ATTRIBUTES, CLOCK, FREE_TEXT, Attribute
 from schemas.columns import DOUBLES, STRINGS
 
-VARYING = ("XRayTubeCurrent", "ExposureTime", "Exposure", "CTDIvol")
-"""Real numbers that change from slice to slice under automatic exposure control."""
+VARYING = ("XRayTubeCurrent", "ExposureTime", "Exposure", "CTDIvol", "RescaleSlope", "RescaleIntercept")
+"""Real numbers that change from slice to slice, under automatic exposure control or by the scale of PET."""
+
+_NEVER_ZERO = {"PatientWeight", "PatientSize"}
+"""A 0 there says that nobody filled it in."""
+
+_OF_FRAMES = {"AcquisitionTime"}
+"""What frames carry, so that it is not asked of the header."""
 
 OTHER_KEYWORDS: dict[str, str] = {
     "EffectiveEchoTime": "EchoTime",
@@ -31,6 +37,7 @@ OTHER_KEYWORDS: dict[str, str] = {
     "XRayTubeCurrentInmA": "XRayTubeCurrent",
     "ExposureTimeInms": "ExposureTime",
     "ExposureInmAs": "Exposure",
+    "RadiopharmaceuticalStartDateTime": "RadiopharmaceuticalStartTime",
 }
 """Keywords of enhanced objects and the classic keyword that means the same."""
 
@@ -45,8 +52,9 @@ _CODES = {
     "RadiopharmaceuticalCodeSequence": "RadiopharmaceuticalCodeMeaning",
     "RadionuclideCodeSequence": "RadionuclideCodeMeaning",
     "ViewCodeSequence": "ViewCodeMeaning",
+    "PatientOrientationCodeSequence": "PatientOrientationCodeMeaning",
 }
-_ASKED = (*(a.keyword for a in ATTRIBUTES), *FREE_TEXT, *OTHER_KEYWORDS, *_CODES)
+_ASKED = (*(a.keyword for a in ATTRIBUTES if a.keyword not in _OF_FRAMES), *FREE_TEXT, *OTHER_KEYWORDS, *_CODES)
 _WANTED: dict[int, str] = {tag: keyword for keyword in _ASKED if (tag := tag_for_keyword(keyword)) is not None}
 
 KEYWORDS: tuple[str, ...] = (*_ASKED, *_NESTED, "EnergyWindowInformationSequence")
@@ -63,8 +71,7 @@ def attributes_of(dataset: Dataset) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for attribute in ATTRIBUTES:
         if attribute.keyword in flat:
-            convert = _years if attribute.keyword == "PatientAge" else _CONVERT[attribute.kind]
-            value = convert(flat[attribute.keyword])
+            value = _converter(attribute)(flat[attribute.keyword])
             if value is not None:
                 found[attribute.keyword] = value
     for keyword in FREE_TEXT:
@@ -112,6 +119,24 @@ def text(value: Any) -> str | None:
         return None
     joined = "\\".join(str(v) for v in value) if isinstance(value, _SEVERAL) else str(value)
     return joined.strip().strip("\0") or None
+
+
+def clock(value: Any) -> str | None:
+    """A time of day such as `14:30:05` from a DICOM time, or from a date and time, whose date is left out."""
+    digits = re.split(r"[.+&-]", (text(value) or "").replace(":", ""))[0].strip()
+    digits = digits[8:] if len(digits) > 8 else digits
+    if not re.fullmatch(r"([01]\d|2[0-3])([0-5]\d)?([0-5]\d)?", digits):
+        return None
+    digits = digits.ljust(6, "0")
+    return f"{digits[:2]}:{digits[2:4]}:{digits[4:]}"
+
+
+def _converter(attribute: Attribute) -> Callable[[Any], Any]:
+    if attribute.keyword == "PatientAge":
+        return _years
+    if attribute.keyword in _NEVER_ZERO:
+        return lambda value: real(value) or None
+    return clock if attribute.unit == CLOCK else _CONVERT[attribute.kind]
 
 
 def _levels(dataset: Dataset) -> Iterable[Dataset]:

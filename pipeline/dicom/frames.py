@@ -11,6 +11,7 @@ import numpy as np
 from pydicom import Dataset
 
 from pipeline.dicom.acquisition import real, reals, text
+from pipeline.dicom.diffusion import private_diffusion
 from pipeline.grid import Floats
 
 TRAITS: dict[str, str] = {
@@ -100,14 +101,17 @@ def has_functional_groups(dataset: Dataset) -> bool:
 def frames_of(dataset: Dataset) -> list[Frame]:
     """The frames of an image by its functional groups, or the one of a classic image."""
     if not has_functional_groups(dataset):
-        return [classic_frame({keyword: dataset.get(keyword) for keyword in CLASSIC_KEYWORDS})]
+        return [classic_frame(dataset)]
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
     groups = dataset.PerFrameFunctionalGroupsSequence
     return [_functional_frame(number, group, shared) for number, group in enumerate(groups)]
 
 
-def classic_frame(values: Mapping[str, Any]) -> Frame:
-    """The frame of a classic image from its values by keyword."""
+def classic_frame(dataset: Dataset) -> Frame:
+    """The frame of a classic image."""
+    values = {keyword: dataset.get(keyword) for keyword in CLASSIC_KEYWORDS}
+    if values["DiffusionBValue"] is None:
+        values |= private_diffusion(dataset)
     traits = {name: values.get(keyword) for name, keyword in TRAITS.items() if keyword}
     return frame(None, *(values.get(keyword) for keyword in _PLACE), traits=traits)
 

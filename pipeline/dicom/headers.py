@@ -21,6 +21,7 @@ from pydicom.multival import MultiValue
 
 from pipeline.dicom import acquisition, nm
 from pipeline.dicom.acquisition import VARYING, attributes_of, real, text
+from pipeline.dicom.diffusion import DIFFUSION_TAGS
 from pipeline.dicom.elements import CHARSET, Element, Incomplete, Unusual, scan
 from pipeline.dicom.frames import (
     CLASSIC_KEYWORDS,
@@ -70,6 +71,7 @@ _COMMON: dict[str, str] = {
     "sop_class": "SOPClassUID",
     "frame_of_reference_uid": "FrameOfReferenceUID",
     "device_serial": "DeviceSerialNumber",
+    "trial_site": "ClinicalTrialSiteID",
     "photometric": "PhotometricInterpretation",
 }
 _NUMBERS: dict[str, tuple[str, int]] = {
@@ -94,7 +96,7 @@ _OWN_KEYWORDS: dict[int, str] = {
     if (tag := tag_for_keyword(keyword)) is not None
 }
 _OWN_VRS = {tag: dictionary_VR(tag) for tag in _OWN_KEYWORDS}
-_STEADY_TAGS = _tags([*CLASSIC_KEYWORDS]) - set(_OWN_KEYWORDS)
+_STEADY_TAGS = (_tags([*CLASSIC_KEYWORDS]) | DIFFUSION_TAGS) - set(_OWN_KEYWORDS)
 _ALL_TAGS = _COMMON_TAGS | _STEADY_TAGS | frozenset(_OWN_KEYWORDS)
 _REFUSED = _tags(
     [
@@ -271,7 +273,7 @@ def _steady_frame(elements: tuple[Element, ...], implicit: bool) -> Frame:
     """The frame of a classic image as far as it is that of its neighbours too."""
     with quiet():
         dataset = dataset_of_elements(elements, implicit=implicit)
-        return classic_frame({keyword: dataset.get(keyword) for keyword in CLASSIC_KEYWORDS})
+        return classic_frame(dataset)
 
 
 @lru_cache(maxsize=16384)

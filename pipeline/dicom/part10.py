@@ -85,7 +85,7 @@ def dataset_of_elements(elements: tuple[Element, ...], *, implicit: bool) -> Dat
 
 @lru_cache(maxsize=16384)
 def _element_of(element: Element, implicit: bool) -> DataElement | RawDataElement:
-    """An element for a data set: converted where it depends on no other, for most are equal in all files of a series."""
+    """An element for a data set, converted where it depends on no other: most are the same in all files of a series."""
     raw = RawDataElement(BaseTag(element.tag), element.vr, len(element.value), element.value, 0, implicit, True)
     if element.vr not in _BY_THEMSELVES:
         return raw

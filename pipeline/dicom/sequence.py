@@ -72,7 +72,8 @@ def _is_diffusion(a: Attributes) -> bool:
 
 
 def _is_gradient_echo(a: Attributes) -> bool:
-    return _has(a, "ScanningSequence", "GR") and not _has(a, "ScanningSequence", "SE")
+    classic = _has(a, "ScanningSequence", "GR") and not _has(a, "ScanningSequence", "SE")
+    return classic or _has(a, "EchoPulseSequence", "GRADIENT")  # as enhanced objects say it
 
 
 _MOST = float("inf")

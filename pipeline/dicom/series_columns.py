@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.dicom.acquisition import clock
 from pipeline.dicom.geometry import axes, places
 from pipeline.dicom.headers import Header
 from pipeline.dicom.parts import Slice
@@ -38,6 +39,7 @@ def series_columns(
     columns |= {
         "frame_of_reference_key": _key(identity, common.get("frame_of_reference_uid")),
         "device_key": _key(identity, common.get("device_serial")),
+        "clinical_trial_site_id": identity.site_pseudonym(common["trial_site"]) if "trial_site" in common else None,
         "transfer_syntax": common.get("transfer_syntax"),
         "n_instances": len(headers),
     }
@@ -64,6 +66,10 @@ def _own_traits(slices: Sequence[Slice]) -> dict[str, Any]:
     found: dict[str, Any] = {keyword: traits[name] for name, keyword in _OF_FRAMES.items() if name in traits}
     if "image_type" in traits:
         found["ImageType"] = str(traits["image_type"]).split("\\")
+    if slices[0].frame.orientation is not None:
+        found["ImageOrientationPatient"] = list(slices[0].frame.orientation)
+    times = [float(time) for s in slices if (time := s.frame.traits.get("acquisition_time")) is not None]
+    found["AcquisitionTime"] = clock(f"{min(times):013.6f}") if times else None
     return found
 
 

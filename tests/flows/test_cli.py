@@ -191,6 +191,7 @@ def test_status_counts_from_the_store(cli: Cli, done: Path) -> None:
     facts = cli("status", done, "--json").json
     assert facts["series"] == {
         "series": 3, "ok": 2, "quarantined": 1, "excluded": 0, "pending": 0, "no_model": 0,
+            "vanished": 0,
     }  # fmt: skip
     scans = facts["scans"]["CT"]
     assert (scans["done"], scans["pending"], scans["failed"], scans["lesions"]) == (2, 0, 0, 2)

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from flows import prepare
 from flows.launch import launch
 from flows.pending import Retry
 from flows.stages import Stages
+from flows.standing import standing
 from pipeline.errors import ServiceError, SourceError, StoreError
 from pipeline.query import run_query
 from pipeline.store import Store
@@ -94,6 +96,25 @@ def test_other_modalities_and_selection(cohort: Any, tmp_path: Path) -> None:
     summary = launch(cohort(select=rule), stages=Stages(process=fakes.never))
     assert (summary["excluded"], summary["ingested"], summary["done_before"], summary["no_model"]) == (2, 0, 2, 0)
     assert launch(cohort(), stages=NOTHING)["ingested"] == 2, "without the rule they are read"
+
+
+def test_a_series_that_vanished_is_told_and_its_rows_stay(
+    cohort: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(prepare.log, "warning", lambda text, *values: said.append(text % values))
+    config = cohort()
+    assert "vanished" not in launch(config, stages=NOTHING)
+    assert standing(config)["series"]["vanished"] == 0
+    (tmp_path / "scans" / "s1.nii.gz").unlink()
+    assert launch(config, stages=ONLY_LOOKS)["vanished"] == 1, "the manifest still names it"
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("".join(line for line in manifest.open() if "s1.nii.gz" not in line))
+    summary = launch(config, stages=ONLY_LOOKS)
+    assert (summary["series"], summary["vanished"]) == (4, 1)
+    assert "1 series of the store are no longer in the source" in said[-1]
+    assert len(_ask(config, "SELECT series_key FROM series WHERE status = 'ok'")) == 5
+    assert standing(config)["series"]["vanished"] == 1
 
 
 def test_another_recipe_stands_beside_the_first(cohort: Any) -> None:
