@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 DEMO ?= demo
 
-.PHONY: demo test test-slow lint types bench format clean
+.PHONY: demo test test-slow lint types bench pictures format clean
 
 .venv/installed: pyproject.toml infra/constraints.txt
 	$(PYTHON) -m venv .venv
@@ -31,6 +31,9 @@ types: .venv/installed
 
 bench: .venv/installed ## prints figures, asserts none
 	$(BIN)/python -m pytest -m bench -s tests/bench
+
+pictures: .venv/installed ## of the demo's report and viewer, for the README; needs chromium and its driver
+	$(BIN)/python -m tests.take_pictures $(DEMO) infra/pictures
 
 format: .venv/installed
 	$(BIN)/ruff check --fix .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -32,20 +33,38 @@ class Segmentation(StrEnum):
 def report(
     cohort: CohortArgument,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where to.")] = Path("report.html"),
+    checklists: Annotated[
+        Path | None,
+        typer.Option("--checklists", metavar="DIR", help="Also write CLAIM, STARD-AI, ... as Markdown and CSV."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write one page of results that opens without a network."""
+    from pipeline.report.checklists.sheets import write_checklists
     from pipeline.report.report import write_report
     from pipeline.store import Store
 
     config = load_cohort(cohort)
     if not output.absolute().parent.is_dir():
         raise RequestError(f"cannot write {output}: its folder is not there; make it, or give another -o FILE")
-    facts = write_report(Store.open(config.store, storage_options=config.storage_options), config, output)
+    store = Store.open(config.store, storage_options=config.storage_options)
+    try:
+        facts = write_report(store, config, output, view_command=view_command(cohort))
+        sheets = [] if checklists is None else write_checklists(store, config, checklists)
+    except OSError as error:
+        raise RequestError(f"cannot write the report: {error.strerror}: {error.filename}") from error
     if as_json:
-        print_json(facts)
-    else:
-        say(f"the report is {output}")
+        print_json(facts | {"checklists": [str(path) for path in sheets]})
+        return
+    say(f"the report is {output}")
+    if checklists is not None:
+        say(f"{len(sheets)} checklists are in {checklists}")
+
+
+def view_command(cohort: Path) -> str:
+    """What shows a scan, as it is copied from the report: without the folders of who wrote it."""
+    shown = Path(cohort.name) if cohort.is_absolute() else cohort
+    return "spinetally view" if str(shown) == "cohort.yaml" else f"spinetally view --cohort {shlex.quote(str(shown))}"
 
 
 def export(

@@ -17,7 +17,7 @@ store: ./store
 truth:                       # what the phantoms were drawn with; the manifest says which part each scan belongs to
   masks: lesions_uri
   annotated_by: the program that drew the phantoms
-  readers: 0
+  readers: 1
   experience: none, for the truth is known
   blinded: true
   annotated_on: CT
@@ -49,6 +49,7 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """Make a phantom cohort as real DICOM, run everything, print the tallies."""
+    from flows.cli.after import view_command
     from flows.cli.evaluation import evaluate_cohort_file
     from flows.cohort_file import load_cohort
     from flows.launch import launch
@@ -64,7 +65,7 @@ def demo(
     levels = sorted(run_query(config.store, _LEVELS).to_pylist(), key=lambda row: _place(row["level"]))
     failures = run_query(config.store, _FAILURES).to_pylist()
     evaluation, page = evaluate_cohort_file(config), folder / "report.html"
-    write_report(Store.open(config.store), config, page)
+    write_report(Store.open(config.store), config, page, view_command=view_command(_near(file)))
     if as_json:
         facts = {"levels": levels, "failures": failures, "store": config.store}
         print_json(summary | facts | {"evaluation": evaluation, "report": str(page)})

@@ -102,7 +102,10 @@ def _print_recipe(recipe_id: str, recipe: dict[str, Any], parts: dict[str, list[
     ]
     print_table(f"Against the reference standard, recipe {recipe_id}", ["value (95 % interval)", *parts], rows)
     if recipe["patients"] < FEW:
-        say(f"Only {recipe['patients']} patients, {recipe['true_lesions']} true lesions: the intervals are wide.")
+        say(
+            f"Only {recipe['patients']} patients, {recipe['true_lesions']} true lesions: the intervals are wide, and "
+            "below 10 patients a part they take the lesions of a patient for unrelated."
+        )
 
 
 def _print_reference(summary: dict[str, Any]) -> None:
@@ -119,16 +122,10 @@ def _print_reference(summary: dict[str, Any]) -> None:
         say(f"Not stated of the reference standard: {', '.join(map(_plain, missing))}")
 
 
-_WORDS = {
-    "auroc": "AUROC",
-    "froc_score": "sensitivity, mean over 1/8 to 8 false positives per scan",
-    "sensitivity_all_scans": "sensitivity, scans without a result counted as missed",
-    "dice_of_found": "Dice of those found",
-}
-
-
 def _plain(metric: str) -> str:
-    return _WORDS.get(metric, metric.replace("_", " "))
+    from pipeline.evaluate.summary import PLAIN
+
+    return PLAIN.get(metric, metric.replace("_", " "))
 
 
 def _said(figure: dict[str, Any] | None, form: str = ".2f", *, counts: bool = False) -> str:

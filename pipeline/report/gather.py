@@ -24,7 +24,7 @@ WITH counted AS (
     UNION ALL SELECT 'left out', 1, 'selection rule ' || excluded_by, * FROM series WHERE status = 'excluded'
     UNION ALL SELECT 'left out', 2, 'at ingest: ' || reason_code, * FROM series WHERE status = 'quarantined'
     UNION ALL SELECT 'left', 3, 'volumes that were read', * FROM series WHERE status = 'ok'
-    UNION ALL SELECT 'left', 4, 'standing for their study (one series of each)', * FROM series WHERE is_primary
+    UNION ALL SELECT 'left', 4, 'one series for each study', * FROM series WHERE is_primary
 )
 SELECT step, what, count(DISTINCT patient_key) AS patients, count(DISTINCT study_key) AS studies, count(*) AS series
 FROM counted GROUP BY step, position, what ORDER BY position, series DESC"""
@@ -39,8 +39,8 @@ SELECT recipe_id, 'scans ' || status || coalesce(': ' || reason_code, '') AS wha
 FROM scans GROUP BY ALL ORDER BY recipe_id, series DESC"""
 
 LEVELS = """
-SELECT level, sum(n_lesions) AS lesions, sum(lesion_load_mm3) AS load_mm3,
-    count(*) FILTER (assessed = 'full') AS assessed, count(*) FILTER (n_lesions > 0) AS involved
+SELECT level, sum(n_lesions)::BIGINT AS lesions, sum(lesion_load_mm3) AS load_mm3,
+    count(*) AS seen, count(*) FILTER (n_lesions > 0) AS involved
 FROM vertebrae WHERE recipe_id = ? AND is_primary AND assessed IN ('full', 'partial') GROUP BY level"""
 
 LESIONS = """
@@ -82,11 +82,10 @@ SELECT coalesce(site, 'not named') AS at_site, coalesce(modality, '?') AS of_mod
 FROM series WHERE status = 'ok' AND is_primary"""  # noqa: S608
 
 
-def flow_tables(connection: duckdb.DuckDBPyConnection) -> list[Table]:
-    """Who was left out, at which step, and why."""
-    flow = ask(connection, FLOW)
-    tables = [_table("Series", flow, "Every series, and what became of it.", FLOW)]
-    for recipe_id, rows in _by(ask(connection, SCAN_FLOW), "recipe_id").items():
+def flow_tables(steps: Rows, scans: Rows) -> list[Table]:
+    """Who was left out, at which step, and why; of the answers to `FLOW` and `SCAN_FLOW`."""
+    tables = [_table("Series", steps, "Every series, and what became of it.", FLOW)]
+    for recipe_id, rows in _by(scans, "recipe_id").items():
         tables.append(_table(f"Scans under recipe {recipe_id}", _without(rows, "recipe_id"), "", SCAN_FLOW))
     return tables
 
@@ -141,6 +140,7 @@ def recipe_table(connection: duckdb.DuckDBPyConnection) -> tuple[Table, Rows]:
 
 def evaluation_tables(metrics: Rows) -> list[Table]:
     """Main figures by part; by size, type, level, site and scanner; by rule; parts compared."""
+    metrics = _with_intervals_where_there_are(metrics)
     main = [m for m in metrics if m["subgroup"] == "all" and not m["metric"].startswith("drop_")]
     divided = [
         m for m in metrics if m["subgroup"] not in {"all", "rule", "readers"} and "difference" not in m["metric"]
@@ -157,6 +157,19 @@ def evaluation_tables(metrics: Rows) -> list[Table]:
         _figures("Parts compared", mix, "split subgroup value note", common),
     ]
     return [table for table in found if table.rows]
+
+
+def _with_intervals_where_there_are(metrics: Rows) -> Rows:
+    """Without those that have no interval where the same figure stands with another kind of interval."""
+    names = ("split", "subgroup", "stratum", "unit", "metric", "rule")
+    known = {tuple(m[name] for name in names) for m in metrics if m["low"] is not None}
+    shown: Rows = []
+    for metric in metrics:
+        key = tuple(metric[name] for name in names)
+        if metric["low"] is not None or key not in known:
+            shown.append(metric)
+            known.add(key)
+    return shown
 
 
 _NAMES = {"split": "part", "estimate": "estimate (95 % interval)", "n_patients": "patients", "subgroup": "divided by"}

@@ -13,12 +13,13 @@ from typing import Any
 
 import duckdb
 
-from pipeline.evaluate.summary import annotation
+from pipeline.evaluate.summary import PLAIN, annotation
 from pipeline.query import connect
 from pipeline.report import gather
 from pipeline.report.checklists.evidence import collect
 from pipeline.report.checklists.sheets import checklist_tables
 from pipeline.report.figures import performance, tally
+from pipeline.report.figures.flow import flow
 from pipeline.report.gallery import SIDE_MM, Tile, Wanted, picture
 from pipeline.report.gather import Rows, ask
 from pipeline.report.page import render
@@ -26,6 +27,7 @@ from pipeline.report.places import FALSE, LESIONS, MISSED, evaluated_rows, place
 from pipeline.report.tables import Table, shown
 from pipeline.store import Store
 from schemas.config import CohortConfig
+from schemas.spine import OUTSIDE, craniocaudal_rank, level_number
 
 MOST_TILES = {"gallery": 12, "missed": 24, "false_calls": 24}
 """Pictures of each kind; of the gallery for each recipe and type."""
@@ -33,13 +35,21 @@ MOST_TILES = {"gallery": 12, "missed": 24, "false_calls": 24}
 MapTiles = Callable[[Callable[[Wanted], Tile], Sequence[Wanted]], Iterable[Tile]]
 
 
-def write_report(store: Store, config: CohortConfig, path: Path | str, *, map_tiles: MapTiles = map) -> dict[str, Any]:
+def write_report(
+    store: Store,
+    config: CohortConfig,
+    path: Path | str,
+    *,
+    view_command: str = "spinetally view",
+    map_tiles: MapTiles = map,
+) -> dict[str, Any]:
     """Write one HTML file that needs nothing else.
 
     Args:
         store: what is reported.
         config: the cohort file, for what it says of the reference standard.
         path: of the file.
+        view_command: what shows a scan, before its key; to be copied from each picture.
         map_tiles: applies a function to many places; `map`, or one that spreads them out.
 
     Returns:
@@ -63,7 +73,7 @@ def write_report(store: Store, config: CohortConfig, path: Path | str, *, map_ti
         name: [(tile, question_of(tile.row)) for tile in map_tiles(partial(picture, store=store), found)]
         for name, found in wanted.items()
     }
-    text = render(**parts, **tiles)
+    text = render(**parts, **tiles, view_command=view_command)
     Path(path).write_text(text, encoding="utf-8")
     return {"path": str(path), "bytes": len(text.encode()), "pictures": sum(map(len, tiles.values()))}
 
@@ -75,14 +85,16 @@ def _parts(store: Store, config: CohortConfig, connection: duckdb.DuckDBPyConnec
     sections += [("evaluation", "Evaluation")] if evaluated["metrics"] else []
     sections += [("gallery", "Gallery"), ("cost", "Time"), ("models", "Models"), ("checklists", "Checklists")]
     (counts,) = ask(connection, gather.COUNTS)
+    steps, scans = ask(connection, gather.FLOW), ask(connection, gather.SCAN_FLOW)
     return {
         "cohort": store.cohort,
         "version": version("spinetally"),
         "made_at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "counts": counts,
         "sections": sections,
-        "drops": [m for m in evaluated["metrics"] if m["metric"].startswith("drop_") and m["value"] is not None],
-        "flow": gather.flow_tables(connection),
+        "drops": _drops(evaluated["metrics"]),
+        "flow_drawn": flow(steps, scans),
+        "flow": gather.flow_tables(steps, scans),
         "failures": gather.as_table(
             "Without a result", ask(connection, gather.FAILURES), note="And what to do.", sql=gather.FAILURES.strip()
         ),
@@ -100,7 +112,7 @@ def _parts(store: Store, config: CohortConfig, connection: duckdb.DuckDBPyConnec
 
 def _tally(connection: duckdb.DuckDBPyConnection, recipe: dict[str, Any]) -> dict[str, Any]:
     recipe_id = recipe["recipe_id"]
-    levels = ask(connection, gather.LEVELS, recipe_id)
+    levels = sorted(ask(connection, gather.LEVELS, recipe_id), key=lambda row: _place(row["level"]))
     lesions = ask(connection, gather.LESIONS, recipe_id)
     studies = ask(connection, gather.BURDEN, recipe_id)
     changes = [row for row in ask(connection, gather.CHANGES) if row["recipe_id"] == recipe_id]
@@ -117,6 +129,29 @@ def _tally(connection: duckdb.DuckDBPyConnection, recipe: dict[str, Any]) -> dic
     }
 
 
+def _place(level: str) -> int:
+    """From head to foot; lesions outside all vertebrae last."""
+    return 1000 if level == OUTSIDE else craniocaudal_rank(level_number(level))
+
+
+_DROPS = (("lesion", "sensitivity"), ("lesion", "froc_score"), ("vertebra", "auroc"), ("patient", "auroc"))
+
+
+def _drops(metrics: Rows) -> Rows:
+    """What fell from the internal to the external part, with the figures of both."""
+    found = []
+    for row in metrics:
+        kind = (row["unit"], row["metric"].removeprefix("drop_"))
+        if row["metric"].startswith("drop_") and row["value"] is not None:
+            ends = {
+                m["split"]: m["value"]
+                for m in metrics
+                if (m["recipe_id"], m["unit"], m["metric"], m["subgroup"]) == (row["recipe_id"], *kind, "all")
+            }
+            found.append(row | {"what": PLAIN.get(kind[1], kind[1].replace("_", " ")), "ends": ends, "kind": kind})
+    return sorted(found, key=lambda row: (row["recipe_id"], _DROPS.index(row["kind"])))
+
+
 def _evaluations(evaluated: dict[str, Rows]) -> list[dict[str, Any]]:
     found = []
     for recipe_id in sorted({m["recipe_id"] for m in evaluated["metrics"]}):
@@ -124,8 +159,8 @@ def _evaluations(evaluated: dict[str, Rows]) -> list[dict[str, Any]]:
             [row for row in evaluated[name] if row["recipe_id"] == recipe_id]
             for name in ("metrics", "site_metrics", "curves")
         )
-        kinds = sorted({(s["unit"], s["metric"], s["split"]) for s in sites})
-        forests = [performance.forest(sites, unit=u, metric=m, split=s) for u, m, s in kinds]
+        kinds = sorted({(s["unit"], s["metric"]) for s in sites})
+        forests = [performance.forest(sites, unit=unit, metric=metric) for unit, metric in kinds]
         found.append(
             {
                 "recipe_id": recipe_id,

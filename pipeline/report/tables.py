@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -18,8 +18,11 @@ class Table:
     """What it shows and rests on."""
     sql: str = ""
     """The question that gives it, to be copied."""
-    anchors: list[str] = field(default_factory=list)
-    """Of each row, where a link leads; empty for none."""
+
+    def numeric(self) -> list[bool]:
+        """Whether each column holds numbers alone, which are set to the right."""
+        columns = ([row[i] for row in self.rows if row[i] is not None] for i in range(len(self.columns)))
+        return [bool(c) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in c) for c in columns]
 
 
 def shown(value: Any) -> str:
@@ -35,6 +38,11 @@ def shown(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(shown(each) for each in value)
     return str(value)
+
+
+def signed(value: float) -> str:
+    """A difference with its sign, as people write it."""
+    return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def sort_key(value: Any) -> str:

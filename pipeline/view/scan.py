@@ -16,7 +16,7 @@ from pipeline.store import Store
 from pipeline.volumes import read_labels, read_volume
 
 _SCAN = """
-SELECT s.series_key, s.modality, s.volume_uri, c.recipe_id, c.labels_uri, c.status
+SELECT s.series_key, s.modality, s.intensity_unit AS unit, s.volume_uri, c.recipe_id, c.labels_uri, c.status
 FROM series s LEFT JOIN scans c
     ON c.series_key = s.series_key AND c.status = 'ok' AND ($recipe IS NULL OR c.recipe_id = $recipe)
 WHERE starts_with(s.series_key, $key) ORDER BY c.finished_at DESC NULLS LAST"""
@@ -65,7 +65,7 @@ def viewed_scan(store: Store, series_key: str, *, recipe_id: str | None = None) 
         for name, mask in zip(("lesions", "levels"), read_labels(store, row["labels_uri"]), strict=True):
             if mask is not None:
                 files[f"{name}.nii"] = as_nifti(mask, volume.grid)
-    facts = {name: row[name] for name in ("series_key", "modality", "recipe_id")}
+    facts = {name: row[name] for name in ("series_key", "modality", "unit", "recipe_id")}
     return ViewedScan(facts | {"window": window(volume.voxels, row["modality"]), "lesions": lesions}, files)
 
 

@@ -335,6 +335,10 @@ def test_a_report_is_one_file(cli: Cli, done: Path, tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text()
     assert page.lstrip().lower().startswith("<!doctype html>")
     _refused(cli("report", done, "-o", tmp_path / "no" / "report.html"), "folder is not there")
+    sheets = cli("report", done, "-o", tmp_path / "r.html", "--checklists", tmp_path / "sheets", "--json").json
+    assert {Path(path).suffix for path in sheets["checklists"]} == {".md", ".csv"}
+    assert (tmp_path / "sheets" / "claim-2024.md").exists()
+    _refused(cli("report", done, "-o", tmp_path / "r.html", "--checklists", tmp_path / "r.html"), "cannot write")
 
 
 def test_removal_needs_somebody_to_say_so(cli: Cli, tmp_path: Path) -> None:

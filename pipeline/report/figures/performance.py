@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from matplotlib.axes import Axes
+
+from pipeline.evaluate.summary import PLAIN
 from pipeline.report.figures.style import COLOURS, INK, as_svg, drawing
+from schemas.evaluation import SPLITS
 
 Rows = list[dict[str, Any]]
 
@@ -30,6 +34,7 @@ def froc(curves: Rows) -> str | None:
         axes.set_xlabel("false positives per scan")
         axes.set_ylabel("lesion sensitivity")
         axes.set_ylim(0, 1.02)
+        axes.set_title("FROC")
         if len(parts) > 1:
             axes.legend(loc="lower right")
         return as_svg(figure, "FROC: lesion sensitivity over false positives per scan, with bootstrap bands")
@@ -73,34 +78,46 @@ def calibration(curves: Rows) -> str | None:
         return as_svg(figure, "Calibration: share of patients with disease over their mean score")
 
 
-def forest(sites: Rows, *, unit: str, metric: str, split: str) -> str | None:
-    """Each site's estimate with its interval, the pooled one as a diamond, and where a new site would lie."""
-    rows = [s for s in sites if (s["unit"], s["metric"], s["split"]) == (unit, metric, split)]
-    listed = [s for s in rows if s["kind"] == "site" and s["value"] is not None]
-    if not listed:
+def forest(sites: Rows, *, unit: str, metric: str) -> str | None:
+    """Each site's estimate with its interval, part by part; a part's pooled one as a diamond with its prediction
+    interval. None of fewer than two sites.
+    """
+    rows = [s for s in sites if (s["unit"], s["metric"]) == (unit, metric) and s["value"] is not None]
+    parts = sorted({s["split"] for s in rows}, key=[*SPLITS, "all"].index)
+    lines = [(part, s) for part in parts for kind in ("site", "pooled") for s in rows
+             if (s["split"], s["kind"]) == (part, kind)]  # fmt: skip
+    if sum(site["kind"] == "site" for _, site in lines) < 2:
         return None
-    pooled = next((s for s in rows if s["kind"] == "pooled" and s["value"] is not None), None)
-    with drawing(5.2, 0.9 + 0.28 * (len(listed) + 2)) as (figure, axes):
-        for place, site in enumerate(listed):
-            size = 16 + 90 * (site["weight"] or 0.0)
-            axes.scatter([site["value"]], [place], s=size, marker="s", color=COLOURS[0])
-            if site["low"] is not None:
-                axes.plot([site["low"], site["high"]], [place, place], color=COLOURS[0], linewidth=1)
-        labels = [f"{s['site']} (n = {s['n_patients']})" for s in listed]
-        if pooled is not None:
-            at = len(listed)
-            axes.fill([pooled["low"], pooled["value"], pooled["high"], pooled["value"]], [at, at + 0.3, at, at - 0.3],
-                      color=COLOURS[1])  # fmt: skip
-            if pooled["prediction_low"] is not None:
-                axes.plot(
-                    [pooled["prediction_low"], pooled["prediction_high"]], [at, at], color=COLOURS[1], linewidth=0.8
-                )
-            labels.append(f"pooled, I² {pooled['i2']:.0%}, τ² {pooled['tau2']:.2f}")
-        axes.set_yticks(range(len(labels)), labels)
-        axes.set_ylim(len(labels) - 0.4, -0.6)
+    with drawing(5.2, 0.8 + 0.28 * len(lines)) as (figure, axes):
+        for place, (part, row) in enumerate(lines):
+            colour = COLOURS[parts.index(part)]
+            (_site_line if row["kind"] == "site" else _pooled_line)(axes, row, place, colour)
+        axes.set_yticks(range(len(lines)), [_label(part, row, len(parts)) for part, row in lines])
+        axes.set_ylim(len(lines) - 0.4, -0.6)
         axes.set_xlim(0, 1.02)
-        axes.set_title(f"{unit} {metric}, {split}")
-        return as_svg(figure, f"Forest plot of {unit} {metric} by site, {split}")
+        name = PLAIN.get(metric, metric.replace("_", " "))
+        axes.set_title(f"{unit.capitalize()} {name} by site")
+        return as_svg(figure, f"Forest plot of {unit} {name} by site")
+
+
+def _label(part: str, row: dict[str, Any], n_parts: int) -> str:
+    of_part = f"{part}: " if n_parts > 1 else ""
+    if row["kind"] == "site":
+        return f"{of_part}{row['site']} (n = {row['n_patients']})"
+    return f"{of_part}pooled, I² {row['i2']:.0%}, τ² {row['tau2']:.2f}"
+
+
+def _site_line(axes: Axes, site: dict[str, Any], place: int, colour: str) -> None:
+    axes.scatter([site["value"]], [place], s=16 + 90 * (site["weight"] or 0.0), marker="s", color=colour)
+    if site["low"] is not None:
+        axes.plot([site["low"], site["high"]], [place, place], color=colour, linewidth=1)
+
+
+def _pooled_line(axes: Axes, pooled: dict[str, Any], place: int, colour: str) -> None:
+    low, value, high = pooled["low"], pooled["value"], pooled["high"]
+    axes.fill([low, value, high, value], [place, place + 0.3, place, place - 0.3], color=colour)
+    if pooled["prediction_low"] is not None:
+        axes.plot([pooled["prediction_low"], pooled["prediction_high"]], [place, place], color=colour, linewidth=0.8)
 
 
 def _parts(curves: Rows, curve: str) -> dict[str, Rows]:

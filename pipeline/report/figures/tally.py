@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.patches import FancyBboxPatch
+from matplotlib.ticker import MaxNLocator
 
 from pipeline.report.figures.style import COLOURS, INK, TYPE_COLOURS, as_svg, drawing
 from schemas.spine import LEVELS
@@ -23,7 +24,7 @@ def spine(rows: Rows) -> str | None:
     shown = [level for level in LEVELS if level.name in known]
     if not shown:
         return None
-    share = {n: (r["involved"] or 0) / max(1, (r["assessed"] or 0), (r["involved"] or 0)) for n, r in known.items()}
+    share = {n: (r["involved"] or 0) / max(1, r["seen"]) for n, r in known.items()}
     norm = Normalize(0, max(0.05, *(share[level.name] for level in shown)))
     with drawing(3.4, 0.6 + 0.24 * len(shown)) as (figure, axes):
         for place, level in enumerate(shown):
@@ -34,8 +35,9 @@ def spine(rows: Rows) -> str | None:
             axes.add_patch(box)
             row = known[level.name]
             axes.text(-0.62, place, level.name, ha="right", va="center")
-            axes.text(0.62, place, f"{row['lesions'] or 0} in {row['assessed'] or 0} scans", va="center")
+            axes.text(0.62, place, f"{row['involved']} of {row['seen']} scans", va="center")
         axes.set_xlim(-1.1, 1.9)
+        axes.set_title("Scans with a lesion, by level")
         axes.set_ylim(len(shown) - 0.4, -0.6)
         axes.axis("off")
         return as_svg(figure, "Levels of the spine, coloured by the share of scans with a lesion there")
@@ -56,6 +58,8 @@ def volumes(rows: Rows) -> str | None:
         ticks = range(int(np.floor(edges[0])), int(np.ceil(edges[-1])) + 1)
         axes.set_xticks(list(ticks), [f"{10.0**t / 1000:g}" for t in ticks])
         axes.set_xlabel("lesion volume, mL")
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_title("Volume of lesions")
         axes.set_ylabel("lesions")
         axes.legend()
         return as_svg(figure, "Distribution of lesion volume by type")
@@ -67,7 +71,9 @@ def burden(rows: Rows) -> str | None:
     if not values:
         return None
     with drawing() as (figure, axes):
-        axes.fill_between(range(len(values)), values, step="mid", color=COLOURS[0], alpha=0.8, linewidth=0)
+        axes.stairs(values, np.arange(len(values) + 1) + 0.5, fill=True, color=COLOURS[0], alpha=0.8)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_title("Burden of studies")
         axes.set_xlabel("studies, in order of burden")
         axes.set_ylabel("burden, % of vertebral volume")
         axes.set_ylim(bottom=0)
@@ -79,7 +85,9 @@ def changes(rows: Rows) -> str | None:
     if not rows:
         return None
     with drawing(5.2, 0.7 + 0.28 * len(rows)) as (figure, axes):
-        axes.barh([str(row["state"]) for row in rows], [row["n"] for row in rows], color=COLOURS[2])
+        axes.barh([str(row["state"]).replace("_", " ") for row in rows], [row["n"] for row in rows], color=COLOURS[2])
         axes.invert_yaxis()
         axes.set_xlabel("lesions")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_title("From one study to the next")
         return as_svg(figure, "Changes of lesions between studies")

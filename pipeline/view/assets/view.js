@@ -12,7 +12,10 @@
     isRadiologicalConvention: true,
     isColorbar: false,
     logLevel: "error",
-    onLocationChange: (place) => { at("place").textContent = place.string; },
+    onLocationChange: (place) => {
+      const [x, y, z] = [-place.mm[0], -place.mm[1], place.mm[2]].map((millimetres) => millimetres.toFixed(1));
+      at("place").textContent = `x ${x}, y ${y}, z ${z} mm (LPS): ${Number(place.values[0].value.toPrecision(4))} ${facts.unit || ""}`;
+    },
   });
   await viewer.attachToCanvas(at("canvas"));
   const [low, high] = facts.window;

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.evaluate.evaluation import evaluate_store
+from pipeline.report.figures.flow import flow
+from pipeline.report.figures.performance import forest
+from pipeline.report.gather import evaluation_tables
 from pipeline.report.report import write_report
 from pipeline.store import Store
 from schemas.config import CohortConfig, Truth
@@ -65,6 +68,69 @@ def test_every_section_is_there(page: Path) -> None:
     assert "Missed" in text
     assert "Falsely called" in text
     assert text.count("<svg ") >= 5
+
+
+def test_the_first_numbers_are_what_fell_from_internal_to_external(page: Path) -> None:
+    text = page.read_text()
+    first = text[text.index('class="drops"') : text.index('<section id="flow">')]
+    assert "Lesion sensitivity" in first.split("</div>")[0]
+    value, internal, external = (float(x.replace("\N{MINUS SIGN}", "-")) for x in re.findall(
+        r'big">([^<]+)</span><span>([\d.]+) internal to ([\d.]+) external; 95 % interval', first)[0])  # fmt: skip
+    assert value == pytest.approx(external - internal, abs=0.011)
+
+
+def test_a_scan_is_shown_by_the_command_that_the_reader_types(store: Store, page: Path, tmp_path: Path) -> None:
+    assert 'data-copy="spinetally view 0' in page.read_text()
+    command = "spinetally view --cohort lung.yaml"
+    write_report(store, CohortConfig(source="x", store="x"), tmp_path / "r.html", view_command=command)
+    assert f'data-copy="{command} 0' in (tmp_path / "r.html").read_text()
+
+
+def test_the_flow_says_what_was_left_out_and_where() -> None:
+    steps = [
+        {"step": "all", "what": "every series of the source", "patients": 6, "studies": 8, "series": 1200},
+        {"step": "left out", "what": "selection rule thin", "patients": 1, "studies": 1, "series": 2},
+        {"step": "left out", "what": "at ingest: gap", "patients": 1, "studies": 1, "series": 1},
+        {"step": "left", "what": "volumes that were read", "patients": 6, "studies": 8, "series": 1197},
+        {"step": "left", "what": "one series for each study", "patients": 6, "studies": 8, "series": 8},
+    ]
+    scans = [
+        {"recipe_id": "r1", "what": "scans ok", "patients": 6, "studies": 8, "series": 7},
+        {"recipe_id": "r1", "what": "scans failed: timeout", "patients": 1, "studies": 1, "series": 1},
+        {"recipe_id": "r2", "what": "scans failed: error", "patients": 1, "studies": 1, "series": 8},
+    ]
+    drawn = flow(steps, scans)
+    assert drawn is not None
+    for words in (
+        "6 patients, 8 studies, 1,200 series", "2 selection rule thin", "1 at ingest: gap",
+        "1,189 other series of the same study and modality", "With a result, recipe r1", "1 scans failed: timeout",
+    ):  # fmt: skip
+        assert f">{words}</text>" in drawn
+    assert "error" not in drawn
+    assert flow([steps[0] | {"series": 0}], []) is None
+
+
+def test_a_forest_needs_two_sites_and_keeps_parts_apart() -> None:
+    site = {"unit": "lesion", "metric": "sensitivity", "kind": "site", "value": 0.7, "low": 0.5, "high": 0.9}
+    site |= {"weight": None, "n_patients": 12, "split": "internal", "site": "north"}
+    pooled = site | {"kind": "pooled", "site": None, "split": "external", "i2": 0.2, "tau2": 0.1}
+    pooled |= {"prediction_low": None, "prediction_high": None}
+    assert forest([site], unit="lesion", metric="sensitivity") is None
+    drawn = forest([pooled, site, site | {"split": "external", "site": "south"}], unit="lesion", metric="sensitivity")
+    assert drawn is not None
+    labels = ["internal: north (n = 12)", "external: south (n = 12)", "external: pooled"]
+    assert sorted(labels, key=drawn.index) == labels
+
+
+def test_a_figure_without_interval_gives_way_to_the_same_with_one() -> None:
+    figure = {"subgroup": "all", "stratum": None, "unit": "lesion", "metric": "sensitivity", "rule": "r", "note": None}
+    figure |= {"split": "internal", "value": 0.5, "numerator": 1.0, "denominator": 2.0, "n_patients": 3}
+    without = figure | {"low": None, "high": None, "interval": None}
+    wilson = figure | {"low": 0.1, "high": 0.9, "interval": "wilson"}
+    other = without | {"metric": "f1"}
+    (table,) = evaluation_tables([without, wilson, other, other])
+    assert [(row[2], row[4]) for row in table.rows] == [("sensitivity", "wilson"), ("f1", None)]
+    assert table.numeric() == [False, False, False, False, False, True, True, True]
 
 
 def test_nothing_is_asked_of_another_address(page: Path) -> None:
@@ -143,6 +209,10 @@ def test_a_browser_opens_sorts_and_filters_it(page: Path, browser: object, tmp_p
     rows = [row for row in figure.find_elements(By.CSS_SELECTOR, "tbody tr") if row.is_displayed()]
     assert 0 < len(rows) < before
     assert all("vertebra" in row.text for row in rows)
+    browser.set_window_size(400, 900)
+    wide = browser.execute_script("return document.documentElement.scrollWidth - innerWidth")
+    assert wide <= 0, "a telephone scrolls down only"
+    browser.set_window_size(1200, 1600)
     light = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     browser.find_element(By.ID, "theme").click()
     assert browser.execute_script("return getComputedStyle(document.body).backgroundColor") != light
