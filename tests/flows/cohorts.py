@@ -10,10 +10,15 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from pipeline.query import run_query
 from schemas.config import CohortConfig
 
 SHAPE = (12, 11, 10)
 PRECOMPUTED = {"CT": {"lesions": {"model": "precomputed"}}}
+
+VIEWS = ("series", "scans", "lesions", "vertebrae")
+VARIES = ("attempt", "finished_at", "worker", "n_concurrent", "peak_rss_mb", "volume_uri", "labels_uri")
+"""Columns that differ between two runs that did the same."""
 
 
 def write_scan(folder: Path, name: str, *, n_lesions: int = 2, seed: int = 0, has_geometry: bool = True) -> None:
@@ -67,3 +72,13 @@ def config_of(folder: Path, **more: Any) -> CohortConfig:
         "recipe": PRECOMPUTED,
     }
     return CohortConfig.model_validate(values | more)
+
+
+def tables(store: str, storage_options: dict[str, Any] | None = None) -> dict[str, list[str]]:
+    """What counts in a store, without times and addresses."""
+    found = {}
+    for view in VIEWS:
+        rows = run_query(store, f"FROM {view}", storage_options=storage_options)
+        varying = [name for name in rows.column_names if name in VARIES or name.startswith("seconds_")]
+        found[view] = sorted(map(str, rows.drop_columns(varying).to_pylist()))
+    return found

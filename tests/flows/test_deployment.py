@@ -27,6 +27,7 @@ from tests.servers import ObjectStorage, free_port
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 N_SCANS = 3
+ASKED = ("deployments", "flow_runs", "task_runs", "logs", "artifacts")
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -40,6 +41,7 @@ class Deployed:
     storage: ObjectStorage
     proxy: S3Proxy
     folder: Path
+    secrets: tuple[str, ...]
 
     def begin(self) -> str:
         """Ask for a run now; its id."""
@@ -111,7 +113,7 @@ def deployed(
         _wait_for(api, folder)
         start("runner")
         deployment = _deploy(api, folder, f"admin:{passwords['PREFECT_PASSWORD']}", bucket, instead)
-        yield Deployed(api, deployment, bucket, object_storage, proxy, folder)
+        yield Deployed(api, deployment, bucket, object_storage, proxy, folder, tuple(passwords.values()))
 
 
 def _wait_for(api: httpx.Client, folder: Path) -> None:
@@ -163,6 +165,15 @@ def test_a_run_begun_through_the_api_runs_to_its_end(deployed: Deployed) -> None
     assert state["type"] == "COMPLETED", state["message"]
     assert deployed.ask("SELECT status, count(*) AS n FROM series GROUP BY ALL") == [{"status": "ok", "n": N_SCANS}]
     assert deployed.ask("SELECT count(*) AS n FROM scans") == [{"n": N_SCANS}]
+
+
+def test_no_secret_is_in_what_prefect_holds_or_anybody_says(deployed: Deployed) -> None:
+    held = [deployed.api.post(f"/{what}/filter", json={}).raise_for_status().text for what in ASKED]
+    said = [log.read_text(errors="replace") for log in deployed.folder.glob("*.log")]
+    assert all(text != "[]" for text in held)
+    assert len(said) == 4
+    assert "$AWS_SECRET_ACCESS_KEY" in held[0], "by name"
+    assert not [text for text in held + said for canary in deployed.secrets if canary in text]
 
 
 def test_a_night_without_news_costs_one_listing_and_a_second_run_is_not_begun(deployed: Deployed) -> None:

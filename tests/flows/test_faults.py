@@ -9,10 +9,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
+import psutil
 import pytest
 import yaml
 
@@ -21,28 +23,15 @@ from flows.prefect_server import TemporaryServer
 from flows.stages import Stages
 from pipeline.errors import ServiceError
 from pipeline.identity import SECRET
-from pipeline.query import run_query
 from pipeline.store import Store
 from tests.flows import fakes
-from tests.flows.cohorts import PRECOMPUTED, config_of, write_cohort
+from tests.flows.cohorts import PRECOMPUTED, config_of, tables, write_cohort
 from tests.servers import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.usefixtures("prefect_server")]
 
 N_SCANS = 6
 PAUSED = Stages(ingest=fakes.ingest_paused, process=fakes.process_paused)
-VIEWS = ("series", "scans", "lesions", "vertebrae")
-VARIES = ("attempt", "finished_at", "worker", "n_concurrent", "peak_rss_mb", "volume_uri", "labels_uri")
-
-
-def tables(store: Path) -> dict[str, list[str]]:
-    """What counts in a store, without times and addresses."""
-    found = {}
-    for view in VIEWS:
-        rows = run_query(str(store), f"FROM {view}")
-        varying = [name for name in rows.column_names if name in VARIES or name.startswith("seconds_")]
-        found[view] = sorted(map(str, rows.drop_columns(varying).to_pylist()))
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +55,7 @@ def folder(tmp_path: Path, undisturbed: Path) -> Path:
 
 def same(folder: Path, undisturbed: Path) -> bool:
     """Whether both stores answer alike."""
-    return tables(folder / "store") == tables(undisturbed / "store")
+    return tables(str(folder / "store")) == tables(str(undisturbed / "store"))
 
 
 @contextmanager
@@ -175,6 +164,124 @@ def test_the_flow_is_killed_at_any_moment(folder: Path, undisturbed: Path, clust
                 os.killpg(process.pid, signal.SIGKILL)
     assert subprocess.run(command, check=False).returncode == 0
     assert same(folder, undisturbed)
+
+
+def test_all_is_killed_at_once(folder: Path, undisturbed: Path, cluster_address: str) -> None:
+    """The flow, its Prefect server, its scheduler (in the same process) and its workers, when the ingest is through."""
+    values = {"cohort": "boxes", "source": "manifest.csv", "store": "store", "recipe": PRECOMPUTED, "workers": 1}
+    (folder / "cohort.yaml").write_text(yaml.safe_dump(values))
+    command = [sys.executable, "-m", "flows.cli", "run", str(folder / "cohort.yaml")]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    with subprocess.Popen(command, env=environment) as process:
+        while process.poll() is None and not list((folder / "store" / "catalog").rglob("*.parquet")):
+            time.sleep(0.02)
+        everything = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+        for each in everything:
+            each.kill()
+    assert len(everything) >= 3, "flow, server, worker"
+    _, alive = psutil.wait_procs(everything, timeout=20)
+    assert not alive
+    summary = launch(config_of(folder, cluster=cluster_address))
+    assert summary["ingested"] == 0, "what was committed is not done again"
+    assert same(folder, undisturbed)
+
+
+AWAY_SECONDS = float(os.environ.get("SPINETALLY_AWAY_SECONDS", "20"))
+"""How long Prefect's server is away; 120 was tried by hand."""
+
+
+@contextmanager
+def users_server(port: int, home: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`prefect server start`, which nobody starts again when it ends."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    environment |= {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+    command = [
+        sys.executable,
+        "-m",
+        "prefect",
+        "server",
+        "start",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--no-ui",
+    ]
+    with (
+        (home / "log").open("ab") as log,
+        subprocess.Popen(command, env=environment, stdout=log, stderr=log) as process,
+    ):
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_prefects_server_is_away_for_a_while(
+    folder: Path, undisturbed: Path, cluster_address: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: Any
+) -> None:
+    let_pass(folder, "read", "labels")
+    home, port, away = tmp_path_factory.mktemp("prefect"), free_port(), list[float]()
+    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{port}/api")
+    with ExitStack() as servers:
+        first = servers.enter_context(users_server(port, home))
+        _wait_until_up(port)
+
+        def leave(pid: int) -> None:
+            first.kill()
+            kill(pid)  # so that work goes on
+            time.sleep(AWAY_SECONDS)
+            away.append(time.monotonic())
+            servers.enter_context(users_server(port, home))
+
+        with when_marked(folder, "detect", leave):
+            summary = launch(config_of(folder, cluster=cluster_address), stages=PAUSED)
+        assert away, "the run waited for the server"
+    assert summary["processed"] == N_SCANS
+    assert same(folder, undisturbed)
+
+
+def _wait_until_up(port: int) -> None:
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline:
+        try:
+            httpx.get(f"http://127.0.0.1:{port}/api/health").raise_for_status()
+        except httpx.HTTPError:
+            time.sleep(0.3)
+        else:
+            return
+    raise TimeoutError("Prefect's server did not start")
+
+
+@contextmanager
+def small_disk(place: Path, size: str) -> Iterator[None]:
+    """A folder that holds so much."""
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("no small disk can be mounted here: run the test as root")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def test_the_disk_is_full(
+    folder: Path, undisturbed: Path, cluster_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.tasks.RETRY_SECONDS", [0.1])
+    secret = Store.open(str(folder / "store")).read(SECRET)
+    (folder / "small").mkdir()
+    config = config_of(folder, cluster=cluster_address, store=str(folder / "small"))
+    with small_disk(folder / "small", "100k"):
+        Store.create(config.store, cohort="boxes").create_once(SECRET, secret)
+        with pytest.raises(ServiceError, match="no space left"):
+            launch(config)
+        written = [path for path in (folder / "small").rglob("*") if path.is_file()]
+        assert not [path.name for path in written if path.name.startswith(".")], "nothing half is left"
+        assert tables(config.store)["series"] in ([], tables(str(undisturbed / "store"))["series"])
+        subprocess.run(["mount", "-o", "remount,size=64m", folder / "small"], check=True)
+        assert launch(config)["processed"] == N_SCANS
+        assert tables(config.store) == tables(str(undisturbed / "store"))
 
 
 def test_a_late_attempt_changes_nothing(folder: Path, undisturbed: Path, cluster_address: str) -> None:
