@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import math
 import zlib
 from collections.abc import Iterable
@@ -37,6 +38,7 @@ from zarr.storage import MemoryStore
 from pipeline.errors import StoreError
 from pipeline.grid import Grid, Volume
 from pipeline.store import Store
+from pipeline.zarr_shard import decode_shard
 
 CHUNK = (64, 128, 128)
 """Largest inner chunk along z, y, x: about 2 MB of int16, small enough to look at a slice, large enough to stream."""
@@ -263,11 +265,18 @@ def _read_group(store: Store, uri: str, names: Iterable[str]) -> tuple[dict[str,
 
 
 def _decoded(files: dict[str, bytes], names: list[str]) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    attributes = json.loads(files[_METADATA])["attributes"]
+    arrays = {}
+    for name in names:
+        array = decode_shard(files[f"{name}/{_METADATA}"], files[f"{name}/{_SHARD}"])
+        arrays[name] = _decoded_by_zarr(files, name) if array is None else array
+    return dict(attributes[ATTRIBUTE]), arrays
+
+
+def _decoded_by_zarr(files: dict[str, bytes], name: str) -> npt.NDArray[Any]:
     buffer = default_buffer_prototype().buffer
-    memory = MemoryStore({name: buffer.from_bytes(data) for name, data in files.items()}, read_only=True)
-    group = zarr.open_group(memory, mode="r", zarr_format=3)
-    arrays = {name: np.asarray(group[name][...]) for name in names}  # type: ignore[index]
-    return dict(group.attrs[ATTRIBUTE]), arrays  # type: ignore[arg-type]
+    memory = MemoryStore({path: buffer.from_bytes(data) for path, data in files.items()}, read_only=True)
+    return np.asarray(zarr.open_array(memory, path=name, mode="r", zarr_format=3)[...])
 
 
 def _little_endian(voxels: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:

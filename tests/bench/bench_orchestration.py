@@ -47,7 +47,7 @@ def _entry(number: int) -> SeriesEntry:
     )  # fmt: skip
 
 
-def _index_of(n_scans: int) -> Callable[..., SourceIndex]:
+def index_of(n_scans: int) -> Callable[..., SourceIndex]:
     def index(*_: Any, **__: Any) -> SourceIndex:
         empty = pa.table({})
         return SourceIndex(tuple(map(_entry, range(n_scans))), {"files": n_scans}, INDEX.empty_table(), empty, empty)
@@ -59,7 +59,8 @@ def ingest_nothing(entry: SeriesEntry, *, store: Any, shard: str, attempt: str, 
     """A row of the catalog for a series that was not read."""
     copied = ("series_key", "study_key", "patient_key", "series_uid_key", "version", "ingest_id", "modality")
     return {name: getattr(entry, name) for name in copied} | {
-        "part": 0, "shard": shard, "attempt": attempt, "status": "ok", "finished_at": datetime.now(UTC),
+        "part": 0, "shape": [1, 1, 1], "spacing_mm": [1.0, 1.0, 1.0], "shard": shard, "attempt": attempt,
+        "status": "ok", "finished_at": datetime.now(UTC),
     }  # fmt: skip
 
 
@@ -90,7 +91,7 @@ def test_overhead_per_scan(n_scans: int, tmp_path: Path) -> None:
     config = CohortConfig.model_validate(
         {"source": "nowhere", "store": str(tmp_path / "store"), "recipe": {"CT": {"lesions": {"model": "precomputed"}}}}
     )
-    stages = Stages(index=_index_of(n_scans), ingest=ingest_nothing, process=process_nothing)
+    stages = Stages(index=index_of(n_scans), ingest=ingest_nothing, process=process_nothing)
     with prefect_api() as api:
         api.wait()
         with _peak_memory() as memory:

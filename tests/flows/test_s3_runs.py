@@ -175,3 +175,15 @@ def _run(folder: Path) -> tuple[int, dict[str, bytes]]:
                     files[file.name] = file.read_bytes()
             time.sleep(0.5)
     return process.returncode, files | {name: (folder / name).read_bytes() for name in ("stdout", "stderr")}
+
+
+def test_few_objects_for_each_scan(remote: Remote) -> None:
+    """Data: volume and masks, one object each; metadata: `zarr.json` of each group and each array, as zarr wants it."""
+    paths = Store.open(f"s3://{remote.bucket}/store", storage_options=remote.storage.storage_options).list("")
+    arrays = [path for path in paths if path.startswith(("volumes/", "labels/"))]
+    metadata = [path for path in arrays if path.endswith("zarr.json")]
+    n_data = len(arrays) - len(metadata)
+    assert n_data == 2 * N_SCANS, "a volume and its lesions; levels would be a third"
+    assert len(metadata) == 2 * n_data
+    tables_of_shards = [path for path in paths if path.startswith(("catalog/", "results/"))]
+    assert len(tables_of_shards) == 2, "one shard: a file of the catalog and one of the results"
