@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -80,8 +80,9 @@ class Describer:
             common = header.common
             key = (common.get("patient_id"), common.get("study_uid"), common["series_uid"], _said(each.row))
             series[key].append((each, header))
+        scopes = _institutions(header.common for members in series.values() for _, header in members)
         for members in series.values():
-            yield from self._series(sorted(members, key=lambda m: (m[1].uid, m[0].file.uri)))
+            yield from self._series(sorted(members, key=lambda m: (m[1].uid, m[0].file.uri)), scopes)
 
     def nifti(self, found: Sequence[Found]) -> Iterator[Described]:
         """The volumes of NIfTI files; patient and session come from the manifest, else from BIDS names."""
@@ -125,9 +126,14 @@ class Describer:
             )
             yield Described(entry, person, row.clinical)
 
-    def _series(self, members: list[tuple[Found, Header]]) -> Iterator[Described]:
+    def _series(
+        self, members: list[tuple[Found, Header]], institutions: Mapping[tuple[Any, Any], set[str]]
+    ) -> Iterator[Described]:
         row = members[0][0].row
         common = _usual([header.common for _, header in members])
+        of_study = institutions.get((common.get("patient_id"), common.get("study_uid")), set())
+        if not common.get("institution") and len(of_study) == 1:  # what was made of a scan often lacks it
+            common = {**common, "institution": next(iter(of_study))}
         person = self._person(
             row.patient_id or common.get("patient_id"),
             row.site or common.get("issuer") or _folded(common.get("institution")),
@@ -169,6 +175,7 @@ class Describer:
             source_bytes=sum(file.size for file in files),
             columns=series_columns(own, headers, part.slices, identity=self.identity),
             masks=row.masks,
+            study_uid_key=self.identity.uid_key(common["study_uid"]) if "study_uid" in common else None,
             problem=refusal(own, part, n_voxels, max_voxels=self.max_voxels),
         )
 
@@ -202,6 +209,15 @@ class Describer:
             return day + timedelta(days=self.identity.shift_days(person.patient_key)) if day else None
         except OverflowError:
             return None
+
+
+def _institutions(commons: Iterable[Mapping[str, Any]]) -> dict[tuple[Any, Any], set[str]]:
+    """Institutions that the series of a patient's study name, by PatientID and StudyInstanceUID."""
+    found: dict[tuple[Any, Any], set[str]] = defaultdict(set)
+    for common in commons:
+        if (institution := _folded(common.get("institution"))) is not None:
+            found[common.get("patient_id"), common.get("study_uid")].add(institution)
+    return found
 
 
 def _said(row: ManifestRow) -> tuple[Any, ...]:

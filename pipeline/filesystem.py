@@ -53,7 +53,10 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SERVICES = {"botocore", "aiobotocore", "aiohttp", "asyncio", "fsspec"}
 """Packages whose errors tell of a service."""
 
-_CREDENTIALS = "check the credentials (variables or profile of AWS, or storage_options): present, not expired, allowed"
+_CREDENTIALS = (
+    "check the credentials (variables or profile of AWS, or storage_options): present, not expired, allowed; "
+    "a public bucket takes `storage_options: {anon: true}`"
+)
 
 
 def from_environment(options: dict[str, Any]) -> dict[str, Any]:

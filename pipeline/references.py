@@ -2,14 +2,18 @@
 
 A segmentation whose segments are mostly named after vertebrae gives levels, any other lesions. What the manifest names
 comes first, and where several masks of one kind refer to a series, none is chosen: a manifest must say which.
+
+Where the series that a mask names is not in the source (it was resampled, or made anonymous), the mask goes to the only
+series of its patient space, else to the only one of its study, whose scan then tells that the mask is of other images.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pipeline.identity import Identity
 from pipeline.mask_sources.source import level_by_code, level_by_name
@@ -29,12 +33,41 @@ class MaskObject:
 def attach(series: Sequence[SeriesEntry], masks: Sequence[MaskObject], identity: Identity) -> list[SeriesEntry]:
     """The same series, each with the one mask of lesions and the one of levels that refer to it."""
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    scans = _Scans.of(series)
     for mask in masks:
         record = json.loads(mask.record)
         role = _role(record.get("segments", []))
-        for uid in record.get("series", []):
-            found[identity.uid_key(uid), role].append(mask.uri)
+        for key in scans.meant_by(record, identity):
+            found[key, role].append(mask.uri)
     return [_with_masks(entry, found) for entry in series]
+
+
+@dataclass(frozen=True)
+class _Scans:
+    """The series of a source, by what a mask may say of them."""
+
+    keys: frozenset[str]
+    by_space: Mapping[str, set[str]]
+    by_study: Mapping[str, set[str]]
+
+    @classmethod
+    def of(cls, series: Sequence[SeriesEntry]) -> _Scans:
+        by_space: dict[str, set[str]] = defaultdict(set)
+        by_study: dict[str, set[str]] = defaultdict(set)
+        for entry in series:
+            if entry.problem is None:
+                by_space[entry.columns.get("frame_of_reference_key", "")].add(entry.series_uid_key)
+                by_study[entry.study_uid_key or ""].add(entry.series_uid_key)
+        return cls(frozenset(entry.series_uid_key for entry in series), by_space, by_study)
+
+    def meant_by(self, record: Mapping[str, Any], identity: Identity) -> set[str]:
+        """Keys of the series that a mask was drawn on."""
+        named = {identity.uid_key(uid) for uid in record.get("series", [])}
+        if named & self.keys:
+            return named
+        spaces = [self.by_space.get(identity.uid_key(uid), set()) for uid in record.get("frames_of_reference", [])]
+        study = self.by_study.get(identity.uid_key(record["study"]), set()) if record.get("study") else set()
+        return next((found for found in (set().union(*spaces), study) if len(found) == 1), named)
 
 
 def _with_masks(entry: SeriesEntry, found: dict[tuple[str, str], list[str]]) -> SeriesEntry:

@@ -85,6 +85,8 @@ class SeriesEntry:
     """Masks that the manifest names."""
     given_id: str | None = None
     """Hash of those of them that the recipe uses, by content; None where it uses none."""
+    study_uid_key: str | None = None
+    """Keyed hash of the StudyInstanceUID, whoever the patient is; masks name it."""
     is_absent: bool = False
     """Whether the manifest names it and it is not there; rows of when it was there stay."""
     problem: tuple[Reason, str] | None = None

@@ -25,9 +25,13 @@ from pipeline.dicom.values import Voxels
 from pipeline.errors import ScanError
 from schemas.reasons import Reason
 
-LOSSY_SYNTAXES = {
+ALWAYS_LOSSY = {
     "1.2.840.10008.1.2.4.50": "JPEG Baseline",
     "1.2.840.10008.1.2.4.51": "JPEG Extended",
+}
+"""Encodings that lose, whatever LossyImageCompression says."""
+
+LOSSY_SYNTAXES = {
     "1.2.840.10008.1.2.4.81": "JPEG-LS near-lossless",
     "1.2.840.10008.1.2.4.91": "JPEG 2000",
     "1.2.840.10008.1.2.4.93": "JPEG 2000 part 2",
@@ -53,6 +57,8 @@ def is_native(part: Part10) -> bool:
 def is_lossy(dataset: Dataset, transfer_syntax: str) -> bool:
     """Whether the pixels were compressed with loss, now or before (PS3.3 C.7.6.1.1.5)."""
     flag = str(dataset.get("LossyImageCompression") or "")
+    if transfer_syntax in ALWAYS_LOSSY:
+        return True
     return flag == "01" or (transfer_syntax in LOSSY_SYNTAXES and flag != "00")
 
 

@@ -210,15 +210,21 @@ def record_of(dataset: Dataset) -> Record:
 
 
 def mask_record(dataset: Dataset) -> str:
-    """Of a segmentation or a structure set: which series it was drawn on, and what it names; `{}` for other objects."""
+    """Of a segmentation or a structure set: what it was drawn on, and what it names; `{}` for other objects."""
+    frames = [dataset.get("FrameOfReferenceUID")]
     referenced = list(dataset.get("ReferencedSeriesSequence") or [])
     for frame in dataset.get("ReferencedFrameOfReferenceSequence") or []:
+        frames.append(frame.get("FrameOfReferenceUID"))
         for study in frame.get("RTReferencedStudySequence") or []:
             referenced += study.get("RTReferencedSeriesSequence") or []
     segments = [_named(item, "SegmentLabel") for item in dataset.get("SegmentSequence") or []]
     segments += [_named(item, "ROIName") for item in dataset.get("StructureSetROISequence") or []]
     series = sorted({uid for item in referenced if (uid := text(item.get("SeriesInstanceUID")))})
-    return json.dumps({"series": series, "segments": segments}) if series and segments else "{}"
+    if not (series and segments):
+        return "{}"
+    spaces = sorted({uid for frame in frames if (uid := text(frame))})
+    study = text(dataset.get("StudyInstanceUID"))
+    return json.dumps({"series": series, "segments": segments, "frames_of_reference": spaces, "study": study})
 
 
 def _named(item: Dataset, keyword: str) -> list[str]:

@@ -166,9 +166,8 @@ def _pictures(part: Part10, file: SeriesFile, stored: Voxels) -> Iterator[Pictur
     dataset = part.dataset
     frames = nm.frames_of(dataset) or frames_of(dataset)
     if len(frames) != len(stored):
-        raise ScanError(
-            Reason.NO_GEOMETRY, f"a file holds {len(stored)} frames and says where {len(frames)} of them lie"
-        )
+        said = "not where they lie" if len(frames) == 1 else f"where {len(frames)} of them lie"
+        raise ScanError(Reason.NO_GEOMETRY, f"a file holds {len(stored)} frames and says {said}")
     slopes, intercepts = slopes_of(dataset, len(stored))
     uid = str(dataset.get("SOPInstanceUID", ""))
     for number in file.frames if file.frames is not None else range(len(stored)):
@@ -199,9 +198,9 @@ def _planar(pictures: list[Picture]) -> SourceVolume:
 
 
 def _stacked(pictures: list[Picture], entry: SeriesEntry, config: CohortConfig) -> SourceVolume:
-    orientation, spacing = _common_plane(pictures)
     if len(pictures) == 1:
         raise ScanError(Reason.SINGLE_SLICE, "the series has one slice, a volume takes two or more")
+    orientation, spacing = _common_plane(pictures)
     placed = stack(
         positions_of([picture.frame for picture in pictures]),
         orientation,

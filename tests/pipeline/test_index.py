@@ -129,6 +129,18 @@ def test_no_identity_in_what_leaves_private(scans: Path) -> None:
     assert {s.site for s in found.series if s.kind == "dicom"} == {IDENTITY.site_pseudonym("qxz clinic")}
 
 
+def test_a_series_that_names_no_hospital_is_of_that_of_its_study(scans: Path) -> None:
+    for number in range(6):
+        dataset = dcmread(scans / f"image{number}")
+        dataset.PatientID, dataset.InstitutionName = "1", "North" if number < 3 else ""
+        dataset.SeriesInstanceUID = f"1.2.{number // 3}"
+        dataset.save_as(scans / f"image{number}")
+    found = [s for s in index(scans).series if s.kind == "dicom"]
+    assert len(found) == 2
+    assert len({s.patient_key for s in found}) == len({s.study_key for s in found}) == len({s.site for s in found}) == 1
+    assert found[0].site is not None
+
+
 def test_patient_1_of_two_hospitals_is_two_patients(scans: Path) -> None:
     for number, path in enumerate(sorted(scans.glob("image*"))):
         dataset = dcmread(path)

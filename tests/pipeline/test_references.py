@@ -57,7 +57,13 @@ def test_a_structure_set_finds_the_series_that_it_names(shared_data: Path, tmp_p
     structures.save_as(tmp_path / "structures")
     config = CohortConfig(source=str(tmp_path), store="unused")
     [series] = index_source(config, identity=IDENTITY).series
-    assert series.masks == MaskUris()  # as it came, it names a series that is not there
+    assert series.masks.lesions_uri  # as it came, it names a series that is not there, in the same space
+
+    structures.ReferencedFrameOfReferenceSequence[0].FrameOfReferenceUID = "1.2.3.4"
+    structures.FrameOfReferenceUID, structures.StudyInstanceUID = "1.2.3.4", "1.2.3.5"
+    structures.save_as(tmp_path / "structures")
+    [series] = index_source(config, identity=IDENTITY).series
+    assert series.masks == MaskUris()
 
     named = structures.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0].RTReferencedSeriesSequence[0]
     named.SeriesInstanceUID = dcmread(path).SeriesInstanceUID
