@@ -112,7 +112,7 @@ def stack(positions: npt.ArrayLike, orientation: npt.ArrayLike, *, pixel_mm: flo
         positions: (n, 3) ImagePositionPatient, one slice at each place.
         orientation: six cosines, those of all slices.
         pixel_mm: the smaller pixel spacing: slices displaced by less than half of it are taken as straight.
-        allow_gaps: whole steps may be missing; `missing` names them.
+        allow_gaps: whole steps may be missing, fewer than there are slices; `missing` names them.
 
     Raises:
         ScanError: gap, irregular_spacing, sheared, duplicate_slices, no_geometry, geometry_conflict.
@@ -130,11 +130,12 @@ def stack(positions: npt.ArrayLike, orientation: npt.ArrayLike, *, pixel_mm: flo
     numbers = _numbers(along)
     missing = tuple(sorted(set(range(int(numbers[-1]) + 1)) - set(numbers.tolist())))
     step = float((along[-1] - along[0]) / numbers[-1])
-    if missing and not allow_gaps:
+    if missing and not (allow_gaps and len(missing) < len(order)):
+        too_many = "; more than there are would be made up" if allow_gaps else ""
         raise ScanError(
             Reason.GAP,
             f"{len(missing)} of {numbers[-1] + 1} slices are missing: steps are {step:.3f} mm, the largest is "
-            f"{np.diff(along).max():.3f} mm",
+            f"{np.diff(along).max():.3f} mm{too_many}",
         )
     error = float(np.max(np.abs(along - along[0] - step * numbers)))
     shift = _shift(points[list(order)], matrix, numbers, pixel_mm)

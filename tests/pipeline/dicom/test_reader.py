@@ -77,6 +77,14 @@ def test_a_missing_slice_is_a_gap_and_may_be_interpolated(maker: Any) -> None:
     np.testing.assert_array_equal(filled[2], np.rint((whole[1].astype(float) + whole[3]) / 2))
 
 
+def test_no_more_slices_are_made_up_than_there_are(maker: Any) -> None:
+    series = maker.write(count=3)
+    maker.write(count=3, series=series, origin=(-10.0, 20.0, 60.0), seed=1)
+    row = only(maker.ingest(ingest={"on_gap": "interpolate"}))
+    assert row["reason_code"] == "gap"
+    assert "made up" in row["reason"]
+
+
 def test_options_that_change_voxels_change_the_version(maker: Any) -> None:
     maker.write()
     one, other = only(maker.ingest()), only(maker.ingest(ingest={"on_gap": "interpolate"}))
