@@ -1,4 +1,4 @@
-"""A planted patient, looked for everywhere but in `private/`: tables, attributes, file names, logs, Prefect's own data."""
+"""A planted patient, looked for everywhere but in `private/`: tables, attributes, names, logs, Prefect's own data."""
 
 from __future__ import annotations
 
