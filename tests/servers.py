@@ -9,12 +9,14 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import s3fs
 
 OPEN_BUCKET = "open-to-all"
@@ -115,3 +117,45 @@ def _wait_until_it_writes(storage: ObjectStorage, process: subprocess.Popen[byte
         else:
             return
     raise RuntimeError(f"SeaweedFS did not start:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+ORTHANC_PLUGINS = "/usr/share/orthanc/plugins"
+
+
+@contextmanager
+def running_orthanc(folder: Path) -> Iterator[str]:
+    """Address of an Orthanc with DICOMweb, as Debian packages it; the test is skipped where it is not installed."""
+    program, port = shutil.which("Orthanc"), free_port()
+    if program is None:
+        pytest.skip("no Orthanc here: install the packages orthanc and orthanc-dicomweb")
+    settings = {
+        "StorageDirectory": str(folder / "data"),
+        "IndexDirectory": str(folder / "data"),
+        "HttpPort": port,
+        "DicomServerEnabled": False,
+        "RemoteAccessAllowed": False,
+        "AuthenticationEnabled": False,
+        "Plugins": [ORTHANC_PLUGINS],
+        "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+    }
+    (folder / "orthanc.json").write_text(json.dumps(settings))
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen([program, str(folder / "orthanc.json")], stdout=log, stderr=log, cwd=folder)
+        try:
+            _wait_until_it_answers(f"http://127.0.0.1:{port}/system", server)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+def _wait_until_it_answers(address: str, server: subprocess.Popen[bytes]) -> None:
+    for _ in range(300):
+        if server.poll() is not None:
+            raise RuntimeError(f"Orthanc ended with code {server.returncode}")
+        try:
+            with urllib.request.urlopen(address, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise RuntimeError("Orthanc did not start within a minute")

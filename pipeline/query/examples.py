@@ -68,22 +68,35 @@ GROUP BY ALL ORDER BY scans DESC, manufacturer, model, kernel LIMIT 10
 """,
     ),
     Example(
-        "Where do two recipes differ, lesion by lesion?",
+        "Where do two recipes differ most, lesion by lesion?",
         """
 WITH two AS (SELECT min(recipe_id) AS a, max(recipe_id) AS b FROM scans WHERE modality = 'CT'),
+furthest AS (
+    SELECT series_key FROM scans, two WHERE recipe_id IN (a, b) AND is_primary AND n_lesions IS NOT NULL
+    GROUP BY series_key HAVING count(*) = 2
+    ORDER BY max(lesion_volume_mm3) - min(lesion_volume_mm3) DESC, series_key LIMIT 100
+),
+found AS (
+    SELECT recipe_id, series_key, lesion_id, level, volume_mm3, centroid_mm
+    FROM lesions JOIN furthest USING (series_key)
+),
 near AS (
-    SELECT x.series_key, x.volume_mm3 AS volume_a, y.volume_mm3 AS volume_b,
-        list_distance(x.centroid_mm, y.centroid_mm) AS distance_mm
-    FROM two JOIN lesions x ON x.recipe_id = two.a
-    JOIN lesions y ON y.recipe_id = two.b AND y.series_key = x.series_key
-    WHERE list_distance(x.centroid_mm, y.centroid_mm) <= 10
-    QUALIFY row_number() OVER (PARTITION BY x.series_key, x.lesion_id ORDER BY distance_mm, y.lesion_id) = 1
-        AND row_number() OVER (PARTITION BY x.series_key, y.lesion_id ORDER BY distance_mm, x.lesion_id) = 1
+    SELECT x.series_key, x.lesion_id AS lesion_a, y.lesion_id AS lesion_b
+    FROM two JOIN found x ON x.recipe_id = a
+    JOIN found y ON y.recipe_id = b AND y.series_key = x.series_key
+        AND list_distance(x.centroid_mm, y.centroid_mm) <= 10
+    QUALIFY row_number() OVER (PARTITION BY x.series_key, x.lesion_id
+            ORDER BY list_distance(x.centroid_mm, y.centroid_mm), y.lesion_id) = 1
+        AND row_number() OVER (PARTITION BY x.series_key, y.lesion_id
+            ORDER BY list_distance(x.centroid_mm, y.centroid_mm), x.lesion_id) = 1
 )
-SELECT count(*) FILTER (recipe_id = a) AS lesions_a, count(*) FILTER (recipe_id = b) AS lesions_b,
-    (SELECT count(*) FROM near) AS in_both,
-    (SELECT round(median(100 * (volume_b / volume_a - 1)), 1) FROM near) AS median_volume_change_percent
-FROM two, lesions
+SELECT coalesce(x.series_key, y.series_key)[:8] AS series, coalesce(x.level, y.level) AS level,
+    round(x.volume_mm3) AS volume_a_mm3, round(y.volume_mm3) AS volume_b_mm3
+FROM (SELECT f.*, n.lesion_b FROM two JOIN found f ON recipe_id = a
+      LEFT JOIN near n ON n.series_key = f.series_key AND n.lesion_a = f.lesion_id) x
+FULL JOIN (SELECT f.* FROM two JOIN found f ON recipe_id = b) y
+    ON y.series_key = x.series_key AND y.lesion_id = x.lesion_b
+ORDER BY abs(coalesce(x.volume_mm3, 0) - coalesce(y.volume_mm3, 0)) DESC, series, level LIMIT 8
 """,
     ),
     Example(

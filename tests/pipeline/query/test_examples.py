@@ -73,7 +73,13 @@ def test_there_are_ten_and_each_has_an_answer(asked: dict[str, list[dict[str, An
         ("became of the lesions", [{"state": "new", "events": 1}, {"state": "stable", "patients": 1}]),
         ("180 days", [{"patient": "p1", "study_day": 91, "new_lesions": 1, "volume_mm3": 50.0, "levels": ["T12"]}]),
         ("scanners differ", [{"manufacturer": "A", "scans": 5, "slice_mm": 1.0}]),
-        ("two recipes", [{"lesions_a": 4, "lesions_b": 1, "in_both": 1, "median_volume_change_percent": 10.0}]),
+        (
+            "two recipes",
+            [
+                {"series": "p2-s3-a", "level": "L1", "volume_a_mm3": 100.0, "volume_b_mm3": None},
+                {"series": "p1-s1-a", "level": "L1", "volume_a_mm3": 100.0, "volume_b_mm3": 110.0},
+            ],
+        ),
         ("cost", [{"scans": 3, "seconds_per_scan": 3.0}, {"scans": 2, "device": None}]),
         ("left out", [{"stage": "ingest", "reason_code": "gap", "series": 1}]),
         ("thresholds", [{"threshold": 0.3, "found": 5}, {"found": 5}, {"found": 4}, {"found": 4}, {"found": 3}]),
@@ -84,6 +90,7 @@ def test_answers_are_those_worked_out_by_hand(
     asked: dict[str, list[dict[str, Any]]], title: str, answer: list[dict[str, Any]]
 ) -> None:
     (rows,) = (rows for name, rows in asked.items() if title in name)
+    assert len(rows) >= len(answer)
     for row, expected in zip(rows, answer, strict=False):
         assert row | expected == row
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,9 +15,8 @@ from pipeline.index import index_source
 from pipeline.ingest import ingest_series
 from pipeline.store import Store
 from schemas.config import CohortConfig
-from tests.servers import free_port
+from tests.servers import free_port, running_orthanc
 
-PLUGINS = "/usr/share/orthanc/plugins"
 SOURCES = ("ct_body_spine_dicom_crlm1004/image", "mr_dicom_variants_dicom2nifti/rle")
 
 
@@ -29,42 +24,8 @@ SOURCES = ("ct_body_spine_dicom_crlm1004/image", "mr_dicom_variants_dicom2nifti/
 def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a running server."""
     pytest.importorskip("dicomweb_client")
-    program = shutil.which("Orthanc")
-    if program is None:
-        pytest.skip("no Orthanc here: install the packages orthanc and orthanc-dicomweb")
-    folder, port = tmp_path_factory.mktemp("orthanc"), free_port()
-    settings = {
-        "StorageDirectory": str(folder / "data"),
-        "IndexDirectory": str(folder / "data"),
-        "HttpPort": port,
-        "DicomServerEnabled": False,
-        "RemoteAccessAllowed": False,
-        "AuthenticationEnabled": False,
-        "Plugins": [PLUGINS],
-        "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
-    }
-    (folder / "orthanc.json").write_text(json.dumps(settings))
-    log = (folder / "log").open("wb")
-    server = subprocess.Popen([program, str(folder / "orthanc.json")], stdout=log, stderr=log, cwd=folder)
-    try:
-        _wait(f"http://127.0.0.1:{port}/system", server)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(30)
-        log.close()
-
-
-def _wait(address: str, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
-        if server.poll() is not None:
-            pytest.fail(f"Orthanc ended with code {server.returncode}")
-        try:
-            with urllib.request.urlopen(address, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.2)
-    pytest.fail("Orthanc did not start within a minute")
+    with running_orthanc(tmp_path_factory.mktemp("orthanc")) as address:
+        yield address
 
 
 def upload(address: str, folder: Path) -> None:
