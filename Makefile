@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 DEMO ?= demo
 
-.PHONY: demo test test-slow lint types bench pictures format clean
+.PHONY: demo test test-slow lint types bench questions pictures format clean
 
 .venv/installed: pyproject.toml infra/constraints.txt
 	$(PYTHON) -m venv .venv
@@ -31,6 +31,9 @@ types: .venv/installed
 
 bench: .venv/installed ## prints figures, asserts none
 	$(BIN)/python -m pytest -m bench -s tests/bench
+
+questions: .venv/installed ## answers of the worked questions on the demo, into the README
+	$(BIN)/python -m tests.write_examples $(DEMO) README.md
 
 pictures: .venv/installed ## of the demo's report and viewer, for the README; needs chromium and its driver
 	$(BIN)/python -m tests.take_pictures $(DEMO) infra/pictures

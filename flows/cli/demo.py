@@ -117,8 +117,8 @@ def _print_evaluation(summary: dict[str, Any]) -> None:
 
 def _print_next(file: Path, page: Path) -> None:
     say()
-    say(f"The store:   {file.parent / 'store'}")
-    say(f"The report:  {page}")
+    say(f"The store:   {_near(file.parent / 'store')}")
+    say(f"The report:  {_near(page)}")
     say("Try next:")
     for question in _QUESTIONS:
         say(f'  spinetally sql {_near(file)} "{question}"')

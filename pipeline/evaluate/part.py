@@ -27,6 +27,9 @@ from pipeline.grid import Floats
 from schemas.evaluation import Evaluation, MatchRule
 from schemas.spine import level_number, region
 
+DROPS = (("lesion", "sensitivity"), ("lesion", "froc_score"), ("vertebra", "auroc"), ("patient", "auroc"))
+"""Unit and metric of what is compared between the internal and the external part, the plainest first."""
+
 FAILED = ("quarantined", "failed", "excluded")
 """Scans without a result, which stay in the denominator of `sensitivity_all_scans`."""
 
@@ -182,10 +185,9 @@ def _stratum(cohort: Cohort, settings: Evaluation, rule: MatchRule, subgroup: st
 
 def drops(first: PartResult, second: PartResult) -> list[Figure]:
     """How much the main figures fall from one part to another; their patients are others, so draws are independent."""
-    wanted = {("lesion", "sensitivity"), ("lesion", "froc_score"), ("patient", "auroc"), ("vertebra", "auroc")}
-    ours, theirs = (_main(result, wanted) for result in (first, second))
+    ours, theirs = (_main(result, set(DROPS)) for result in (first, second))
     figures = []
-    for key in sorted(ours.keys() & theirs.keys()):
+    for key in (kind for kind in DROPS if kind in ours and kind in theirs):
         one, two = ours[key], theirs[key]
         if one.estimate.value is None or two.estimate.value is None:
             continue

@@ -13,6 +13,7 @@ from typing import Any
 
 import duckdb
 
+from pipeline.evaluate.part import DROPS
 from pipeline.evaluate.summary import PLAIN, annotation
 from pipeline.query import connect
 from pipeline.report import gather
@@ -134,9 +135,6 @@ def _place(level: str) -> int:
     return 1000 if level == OUTSIDE else craniocaudal_rank(level_number(level))
 
 
-_DROPS = (("lesion", "sensitivity"), ("lesion", "froc_score"), ("vertebra", "auroc"), ("patient", "auroc"))
-
-
 def _drops(metrics: Rows) -> Rows:
     """What fell from the internal to the external part, with the figures of both."""
     found = []
@@ -149,7 +147,7 @@ def _drops(metrics: Rows) -> Rows:
                 if (m["recipe_id"], m["unit"], m["metric"], m["subgroup"]) == (row["recipe_id"], *kind, "all")
             }
             found.append(row | {"what": PLAIN.get(kind[1], kind[1].replace("_", " ")), "ends": ends, "kind": kind})
-    return sorted(found, key=lambda row: (row["recipe_id"], _DROPS.index(row["kind"])))
+    return sorted(found, key=lambda row: (row["recipe_id"], DROPS.index(row["kind"])))
 
 
 def _evaluations(evaluated: dict[str, Rows]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from pipeline.query.examples import EXAMPLES
 from pipeline.store import Store
 from schemas.columns import table
 from schemas.edges import EDGES
+from tests.conftest import ROOT
 from tests.pipeline.query.rows import add_scans, add_series, attempt, lesion, scan, series, vertebra
 
 SECOND = series("p-s-a")["study_date_shifted"].replace(month=4)
@@ -68,11 +69,19 @@ def test_there_are_ten_and_each_has_an_answer(asked: dict[str, list[dict[str, An
 @pytest.mark.parametrize(
     ("title", "answer"),
     [
-        ("by primary tumour", [{"primary_tumour": "lung", "lesions": 3}, {"primary_tumour": "breast", "lesions": 1}]),
+        (
+            "by primary tumour",
+            [
+                {"recipe": "r1", "primary_tumour": "lung", "lesions": 2},
+                {"recipe": "r1", "primary_tumour": "breast", "lesions": 1},
+                {"recipe": "r2", "primary_tumour": "lung", "lesions": 1},
+                {"recipe": "r2", "primary_tumour": "breast", "lesions": 0},
+            ],
+        ),
         ("levels are involved", [{"level": "L1", "seen": 3, "percent": 100.0}, {"level": "T12", "percent": 0.0}]),
         ("became of the lesions", [{"state": "new", "events": 1}, {"state": "stable", "patients": 1}]),
         ("180 days", [{"patient": "p1", "study_day": 91, "new_lesions": 1, "volume_mm3": 50.0, "levels": ["T12"]}]),
-        ("scanners differ", [{"manufacturer": "A", "scans": 5, "slice_mm": 1.0}]),
+        ("scanners differ", [{"manufacturer": "A", "scans": 3, "slice_mm": 1.0}, {"recipe": "r2", "scans": 2}]),
         (
             "two recipes",
             [
@@ -100,3 +109,10 @@ def test_they_read_on_an_empty_store_too(tmp_path: Path) -> None:
     store.write_table("clinical/1.parquet", pa.table({"patient_key": pa.array([], pa.string()), "primary_tumour": []}))
     for example in EXAMPLES:
         run_query(store, example.sql)
+
+
+def test_the_readme_asks_the_same_questions() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for example in EXAMPLES:
+        assert f"<summary>{example.title}</summary>" in readme, "run `make questions`"
+        assert f"```sql\n{example.sql.strip()}\n```\n```\n" in readme, "run `make questions`"
