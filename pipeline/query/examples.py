@@ -1,7 +1,8 @@
 """Questions that people ask, worked out: to read, to start from, and to see whether the views still answer them.
 
-A store holds the results of every recipe it was run with, so most begin with the recipe: leave it out, and the same lesion
-is counted once for each. `primary_tumour` is a column that the cohort names in `clinical`; every other name is in the data dictionary.
+A store holds the results of every recipe it was run with, so most begin with the recipe: leave it out, and the same
+lesion is counted once for each. `primary_tumour` is a column that the cohort names in `clinical`; every other name is
+in the data dictionary.
 """
 
 from __future__ import annotations
