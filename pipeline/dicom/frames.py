@@ -38,9 +38,10 @@ TRAITS: dict[str, str] = {
 TEXTS = {"image_type", "stack", "gradient", "kernel", "view"}
 """Traits that are text; the others are numbers."""
 
-_PLACE = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+PLACE_KEYWORDS = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+"""What says where a classic image lies."""
 
-CLASSIC_KEYWORDS: tuple[str, ...] = (*_PLACE, *(keyword for keyword in TRAITS.values() if keyword))
+CLASSIC_KEYWORDS: tuple[str, ...] = (*PLACE_KEYWORDS, *(keyword for keyword in TRAITS.values() if keyword))
 """What a classic image says of its one frame."""
 
 MOVING_KEYWORDS = ("ImagePositionPatient", "AcquisitionTime")
@@ -98,9 +99,11 @@ def has_functional_groups(dataset: Dataset) -> bool:
     return bool(dataset.get("PerFrameFunctionalGroupsSequence"))
 
 
-def frames_of(dataset: Dataset) -> list[Frame]:
-    """The frames of an image by its functional groups, or the one of a classic image."""
+def frames_of(dataset: Dataset, *, traits: bool = True) -> list[Frame]:
+    """The frames of an image by its functional groups, or the one of a classic image; with their traits or without."""
     if not has_functional_groups(dataset):
+        if not traits:
+            return [frame(None, *(dataset.get(keyword) for keyword in PLACE_KEYWORDS), traits={})]
         return [classic_frame(dataset)]
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
     groups = dataset.PerFrameFunctionalGroupsSequence
@@ -113,7 +116,7 @@ def classic_frame(dataset: Dataset) -> Frame:
     if values["DiffusionBValue"] is None:
         values |= private_diffusion(dataset)
     traits = {name: values.get(keyword) for name, keyword in TRAITS.items() if keyword}
-    return frame(None, *(values.get(keyword) for keyword in _PLACE), traits=traits)
+    return frame(None, *(values.get(keyword) for keyword in PLACE_KEYWORDS), traits=traits)
 
 
 def moved(steady: Frame, values: Mapping[str, Any]) -> Frame:
@@ -147,7 +150,7 @@ def _functional_frame(number: int, groups: Dataset, shared: Dataset) -> Frame:
     traits["gradient"] = gradient[0].get("DiffusionGradientOrientation")
     for sequence in _FRAME_TYPES:
         traits["image_type"] = traits.get("image_type") or group(sequence).get("FrameType")
-    place = [group(sequence).get(keyword) for sequence, keyword in zip(_PLANE, _PLACE, strict=True)]
+    place = [group(sequence).get(keyword) for sequence, keyword in zip(_PLANE, PLACE_KEYWORDS, strict=True)]
     return frame(number, *place, traits=traits)
 
 

@@ -12,7 +12,7 @@ from pydicom.datadict import tag_for_keyword
 
 from pipeline.dicom import nm, repair
 from pipeline.dicom.decode import frame_shape, is_lossy, is_native, native_frames
-from pipeline.dicom.frames import CLASSIC_KEYWORDS, Frame, frames_of, positions_of
+from pipeline.dicom.frames import PLACE_KEYWORDS, Frame, frames_of, positions_of
 from pipeline.dicom.geometry import Stack, are_parallel, axes, places, stack
 from pipeline.dicom.part10 import Part10, open_part10
 from pipeline.dicom.suv import SUV_TAGS
@@ -55,7 +55,7 @@ def _tags(*keywords: str) -> frozenset[int]:
     return frozenset(tag for keyword in keywords if (tag := tag_for_keyword(keyword)) is not None)
 
 
-_WANTED = _tags(*_PIXEL_KEYWORDS, *CLASSIC_KEYWORDS, *UNIT_KEYWORDS) | SUV_TAGS
+_WANTED = _tags(*_PIXEL_KEYWORDS, *PLACE_KEYWORDS, *UNIT_KEYWORDS) | SUV_TAGS
 _REFUSED = _tags(*_REFUSED_KEYWORDS)
 
 
@@ -164,7 +164,7 @@ def _stored(part: Part10, data: bytes, config: CohortConfig) -> Voxels:
 
 def _pictures(part: Part10, file: SeriesFile, stored: Voxels) -> Iterator[Picture]:
     dataset = part.dataset
-    frames = nm.frames_of(dataset) or frames_of(dataset)
+    frames = nm.frames_of(dataset) or frames_of(dataset, traits=False)
     if len(frames) != len(stored):
         said = "not where they lie" if len(frames) == 1 else f"where {len(frames)} of them lie"
         raise ScanError(Reason.NO_GEOMETRY, f"a file holds {len(stored)} frames and says {said}")

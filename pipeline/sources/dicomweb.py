@@ -132,4 +132,9 @@ def _server_errors() -> Iterator[None]:
         status = getattr(getattr(error, "response", None), "status_code", None)
         if status == 404:
             raise ScanError(Reason.UNREADABLE, "the DICOMweb server does not have the instance any more") from None
-        raise ServiceError(f"the DICOMweb server: {f'status {status}' if status else type(error).__name__}") from None
+        if status in (401, 403):
+            raise ServiceError(
+                f"the DICOMweb server refuses (status {status}): give credentials that may read"
+            ) from None
+        said = f"answers with status {status}" if status else f"does not answer ({type(error).__name__})"
+        raise ServiceError(f"the DICOMweb server {said}: check its address, and that it runs") from None
