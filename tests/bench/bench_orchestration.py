@@ -31,7 +31,9 @@ from schemas.config import CohortConfig
 from tests.flows.fakes import never, process_nothing
 
 SIZES = [int(n) for n in os.environ.get("SPINETALLY_BENCH_SCANS", "1000,4000").split(",")]
+PEER_SCANS = int(os.environ.get("SPINETALLY_BENCH_PEER_SCANS", "300"))
 PER_PATIENT = 2
+PRECOMPUTED = {"CT": {"lesions": {"model": "precomputed"}}}
 MIB = 1 << 20
 
 
@@ -88,9 +90,7 @@ def _peak_memory() -> Iterator[list[float]]:
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 @pytest.mark.parametrize("n_scans", SIZES)
 def test_overhead_per_scan(n_scans: int, tmp_path: Path) -> None:
-    config = CohortConfig.model_validate(
-        {"source": "nowhere", "store": str(tmp_path / "store"), "recipe": {"CT": {"lesions": {"model": "precomputed"}}}}
-    )
+    config = CohortConfig.model_validate({"source": "nowhere", "store": str(tmp_path / "store"), "recipe": PRECOMPUTED})
     stages = Stages(index=index_of(n_scans), ingest=ingest_nothing, process=process_nothing)
     with prefect_api() as api:
         api.wait()
@@ -107,3 +107,42 @@ def test_overhead_per_scan(n_scans: int, tmp_path: Path) -> None:
         f"\n{n_scans} scans: {seconds:.1f} s, {1000 * seconds / n_scans:.2f} ms per scan (ingest and process), "
         f"flow's process {memory[0]:.0f} to {memory[1]:.0f} MiB; a second run {time.perf_counter() - begun:.1f} s"
     )
+
+
+@pytest.mark.bench
+@pytest.mark.timeout(3600)
+@pytest.mark.filterwarnings("ignore")
+def test_against_a_task_run_per_scan(tmp_path: Path) -> None:
+    """The same nothing as prefect-dask does it, each scan a task run of its own: `pip install prefect-dask` first."""
+    prefect_dask = pytest.importorskip("prefect_dask", reason="no prefect-dask here: pip install prefect-dask")
+    with prefect_api() as api:
+        api.wait()
+        ours = _seconds_of_nothing(PEER_SCANS, tmp_path)
+        from prefect import flow, task
+
+        arguments = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+
+        @task
+        def nothing(number: int) -> int:
+            return number
+
+        @flow(task_runner=prefect_dask.DaskTaskRunner(cluster_kwargs=arguments))
+        def a_task_run_per_scan() -> int:
+            return len(nothing.map(list(range(PEER_SCANS))).result())
+
+        begun = time.perf_counter()
+        assert a_task_run_per_scan() == PEER_SCANS
+        theirs = time.perf_counter() - begun
+    gc.collect()
+    figures = f"ours {1000 * ours / PEER_SCANS:.1f} ms each (ingest and process, start of workers included)"
+    figures += f", prefect-dask {prefect_dask.__version__} {1000 * theirs / PEER_SCANS:.1f} ms each"
+    print(f"\n{PEER_SCANS} scans: {figures}, {theirs / ours:.1f} times as long")
+
+
+def _seconds_of_nothing(n_scans: int, folder: Path) -> float:
+    config = CohortConfig.model_validate(
+        {"source": "nowhere", "store": str(folder / "store"), "recipe": PRECOMPUTED, "workers": 2, "slots": 1}
+    )
+    begun = time.perf_counter()
+    launch(config, stages=Stages(index=index_of(n_scans), ingest=ingest_nothing, process=process_nothing))
+    return time.perf_counter() - begun
