@@ -1,6 +1,6 @@
 """What 130,000 CTs would take, from what one of them takes here: read from S3, detected, measured, stored in S3.
 
-BENCH_SLICES=300 ORCHESTRATION_MS=2.3 python -m pytest -m bench -s tests/bench/bench_scale.py
+BENCH_SLICES=300 ORCHESTRATION_MS=5 python -m pytest -m bench -s tests/bench/bench_scale.py
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ from tests.servers import ObjectStorage
 T = TypeVar("T")
 
 N_SCANS, HOURS = 130_000, 9.0
-ORCHESTRATION_MS = float(os.environ.get("ORCHESTRATION_MS", "2.3"))
-"""Of the flow's process for each scan, as bench_orchestration measures it; it is one process, whatever the workers."""
+ORCHESTRATION_MS = float(os.environ.get("ORCHESTRATION_MS", "5"))
+"""Of the flow's process for each scan: 5 is the aim, bench_orchestration measures it. It is one process, whatever the
+workers."""
 READS_PER_S, WRITES_PER_S = 5500, 3500
 """Of one prefix of Amazon S3, before it splits it: https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html"""
 

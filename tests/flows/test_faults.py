@@ -187,7 +187,7 @@ def test_all_is_killed_at_once(folder: Path, undisturbed: Path, cluster_address:
 
 
 AWAY_SECONDS = float(os.environ.get("SPINETALLY_AWAY_SECONDS", "20"))
-"""How long Prefect's server is away; 120 was tried by hand."""
+"""How long Prefect's server is away; two minutes take two minutes."""
 
 
 @contextmanager
