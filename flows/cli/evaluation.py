@@ -101,10 +101,12 @@ def _print_recipe(recipe_id: str, recipe: dict[str, Any], parts: dict[str, list[
         for unit, metric in kinds
     ]
     print_table(f"Against the reference standard, recipe {recipe_id}", ["value (95 % interval)", *parts], rows)
+    if left := recipe["scans_in_no_part"]:
+        say(f"{left} scans with a reference are in no part of the cohort, and so in no figure: name their part.")
     if recipe["patients"] < FEW:
         say(
-            f"Only {recipe['patients']} patients, {recipe['true_lesions']} true lesions: the intervals are wide, and "
-            "below 10 patients a part they take the lesions of a patient for unrelated."
+            f"Only {_many(recipe['patients'], 'patient')}, {_many(recipe['true_lesions'], 'true lesion')}: "
+            "the intervals are wide, and below 10 patients a part they take the lesions of a patient for unrelated."
         )
 
 
@@ -120,6 +122,10 @@ def _print_reference(summary: dict[str, Any]) -> None:
     say("; ".join(parts))
     if missing := summary["annotation"]["not_stated"]:
         say(f"Not stated of the reference standard: {', '.join(map(_plain, missing))}")
+
+
+def _many(n: int, what: str) -> str:
+    return f"{n:,} {what}" + ("" if n == 1 else "s")
 
 
 def _plain(metric: str) -> str:

@@ -70,6 +70,7 @@ def _recipe(result: RecipeResult) -> dict[str, Any]:
     scans = result.whole.scans
     return {
         "scans": Counter(scans.status.tolist()),
+        "scans_in_no_part": 0 if "all" in result.parts else int((scans.split == None).sum()),  # noqa: E711 -- an array
         "patients": int(result.whole.patients.size),
         "true_lesions": int(np.nansum(scans.n_truth)),
         "unreadable_references": int(np.isnan(scans.n_truth).sum()),

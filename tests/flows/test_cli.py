@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import logging
 import subprocess
@@ -20,7 +21,7 @@ from flows.launch import launch
 from flows.stages import Stages
 from pipeline.store import Store
 from tests.flows import fakes
-from tests.flows.cohorts import PRECOMPUTED, config_of, write_cohort
+from tests.flows.cohorts import PRECOMPUTED, config_of, write_cohort, write_manifest
 
 HEAVY = ("torch", "prefect", "dask", "distributed", "SimpleITK", "openvino")
 
@@ -83,6 +84,11 @@ def done(tmp_path_factory: pytest.TempPathFactory, prefect_server: Any, cluster_
     broken.write_bytes(broken.read_bytes()[:100])
     launch(config_of(folder, cluster=cluster_address), stages=Stages(process=fakes.process_nothing))
     return _cohort_file(folder, cluster=cluster_address)
+
+
+def _manifest(folder: Path) -> list[dict[str, str]]:
+    with (folder / "manifest.csv").open() as file:
+        return list(csv.DictReader(file))
 
 
 def _refused(ended: Ended, *words: str, code: int = 2) -> None:
@@ -273,6 +279,13 @@ def test_an_evaluation_of_masks_against_themselves_is_perfect(
     assert "Only 4 patients, 6 true lesions" in printed
     assert "Not stated of the reference standard: annotated by, readers" in printed
     (recipe_id,) = ended.json["recipes"]
+    rows = [row | {"split": "internal" if i < 1 else ""} for i, row in enumerate(_manifest(tmp_path))]
+    write_manifest(tmp_path, rows)
+    printed = cli("evaluate", tmp_path / "cohort.yaml").out
+    assert "3 scans with a reference are in no part of the cohort" in printed
+    write_manifest(tmp_path, [row | {"split": "validation"} for row in rows])
+    _refused(cli("evaluate", tmp_path / "cohort.yaml"), "'validation'", "train, tune, internal, external")
+    write_manifest(tmp_path, [{name: value for name, value in row.items() if name != "split"} for row in rows])
     assert cli("evaluate", tmp_path / "cohort.yaml", "--against", recipe_id, "--json").json["comparisons"] == []
     _refused(cli("evaluate", tmp_path / "cohort.yaml", "--against", "f" * 16), "f" * 16, "has not been evaluated")
 
@@ -283,6 +296,7 @@ def test_parts_stand_side_by_side_and_their_difference_comes_first(capfd: pytest
     recipe = {
         "patients": 40,
         "true_lesions": 90,
+        "scans_in_no_part": 0,
         "parts": {"external": [missing], "internal": [figure | {"numerator": 30.0, "denominator": 40.0}]},
         "drops": [figure | {"metric": "drop_sensitivity", "value": -0.1, "low": -0.2, "high": 0.05}],
     }
