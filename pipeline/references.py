@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.identity import Identity
-from pipeline.mask_sources.source import level_by_code, level_by_name
+from pipeline.mask_sources.source import is_disease, level_by_code, level_by_name
 from pipeline.series import SeriesEntry
 
 
@@ -80,6 +80,8 @@ def _with_masks(entry: SeriesEntry, found: dict[tuple[str, str], list[str]]) -> 
 
 
 def _role(segments: Sequence[Sequence[str]]) -> str:
-    named = sum(level_by_name(label) is not None or level_by_code(code, scheme) is not None
-                for label, code, scheme in segments)  # fmt: skip
+    named = sum(
+        not is_disease(label) and (level_by_name(label) is not None or level_by_code(code, scheme) is not None)
+        for label, code, scheme in segments
+    )
     return "levels_uri" if 2 * named > len(segments) else "lesions_uri"

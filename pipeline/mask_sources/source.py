@@ -89,8 +89,20 @@ _SACRAL = {f"S{i}": "SACRUM" for i in range(1, 6)}
 _WORD = re.compile(r"(?<![A-Z0-9])([CTLS]\d{1,2}|SACRUM|COCCYX)(?![A-Z0-9])")
 
 
+_DISEASE = re.compile(r"GTV|CTV|PTV|LESION|METAST|TUMOU?R|MASS|CANCER|NEOPLAS|(?<![A-Z])METS?(?![A-Z])")
+_WEIGHTING = re.compile(r"(?<![A-Z0-9])MRI?(?![A-Z0-9])")
+"""T1 and T2 beside this word are no vertebrae."""
+
+
+def is_disease(text: str) -> bool:
+    """Whether a segment's label names a lesion, such as `GTV_Mass_MR_T1`, wherever it lies."""
+    return _DISEASE.search(text.upper()) is not None
+
+
 def level_by_name(text: str) -> int | None:
     """The level that a segment's label names, such as `L3 vertebra` or `vertebrae_T12`; None where it names none."""
+    if _WEIGHTING.search(text.upper().replace("_", " ")):
+        text = re.sub(r"(?i)(?<![a-z0-9])t[12](?![0-9])", " ", text.replace("_", " "))
     found = {_SACRAL.get(word, word) for word in _WORD.findall(text.upper().replace("_", " "))}
     known = [BY_NAME[word].number for word in found if word in BY_NAME]
     return known[0] if len(known) == 1 and len(found) == 1 else None

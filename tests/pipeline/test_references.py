@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
 from pydicom import dcmread
 
 from pipeline.identity import Identity
@@ -34,6 +35,11 @@ def matched(*masks: MaskObject, of: SeriesEntry | None = None) -> MaskUris:
 def test_vertebrae_are_levels_and_all_else_lesions() -> None:
     found = matched(mask("a", "L1 vertebra", "L2 vertebra"), mask("b", "GTV_Mass"))
     assert found == MaskUris(lesions_uri="b", levels_uri="a")
+
+
+@pytest.mark.parametrize("label", ["GTV_Mass_MR_T1", "Lesion L3", "mets T12", "MR_T2"])
+def test_a_lesion_is_none_of_the_levels_that_its_name_holds(label: str) -> None:
+    assert matched(mask("lesion", label)).lesions_uri == "lesion"
 
 
 def test_of_several_none_is_chosen() -> None:
