@@ -21,8 +21,8 @@ Floats = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
 Kind = Literal["linear", "smooth", "nearest", "cubic"]
 
-_SLAB_VALUES = 16_000_000
-"""Source voxels converted to float32 at a time."""
+_SLAB_VALUES = 2_000_000
+"""Source voxels converted to float32 at a time: 8 MB, which stay in the processor's cache for the next step."""
 
 _NEGLIGIBLE = 1e-6
 """Weight of a spline that is left out."""

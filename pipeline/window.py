@@ -149,7 +149,7 @@ def _add_windows(
     for (y, x), scores in windows:
         if row is None:
             row = scores.new_zeros((len(scores), *size))
-        row[..., y : y + scores.shape[-2], x : x + scores.shape[-1]] += scores * weight
+        row[..., y : y + scores.shape[-2], x : x + scores.shape[-1]].addcmul_(scores, weight)
     if row is None:
         raise ValueError("a volume without a voxel has no window")
     return row
