@@ -2,6 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 DEMO ?= demo
+BENCH ?= $(wildcard tests/bench/bench_*.py)
 
 .PHONY: demo test test-slow lint types bench questions pictures format clean
 
@@ -29,8 +30,13 @@ lint: .venv/installed types
 types: .venv/installed
 	$(BIN)/mypy
 
-bench: .venv/installed ## prints figures, asserts none
-	$(BIN)/python -m pytest -m bench -s tests/bench
+.venv-peers/installed: infra/peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet -r infra/peers.txt
+	@touch $@
+
+bench: .venv/installed .venv-peers/installed ## prints figures, asserts none; BENCH chooses files
+	$(BIN)/python -m pytest -m bench -s $(BENCH)
 
 questions: .venv/installed ## answers of the worked questions on the demo, into the README
 	$(BIN)/python -m tests.write_examples $(DEMO) README.md
@@ -43,4 +49,4 @@ format: .venv/installed
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-peers $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis

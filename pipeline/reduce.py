@@ -23,8 +23,8 @@ SCORE_TYPE = np.uint16
 SCORE_UNIT = 65535
 """A score of 1 in a stored map of scores (uint16)."""
 
-_PLANE_VALUES = 24_000_000
-"""Class scores interpolated along z at a time."""
+_PLANE_VALUES = 1_000_000
+"""Class scores interpolated along z at a time: few enough to stay in the processor's cache for what follows."""
 
 _PLACES = 500_000
 """Border voxels interpolated at a time."""
@@ -149,7 +149,7 @@ def interpolated_argmax(
     """
     plain = along_y.is_bilinear and along_x.is_bilinear and not (along_y.is_identity and along_x.is_identity)
     if planes.device.type != "cpu" or not plain:
-        return values[argmax_of_first(resample_planes(planes, along_y, along_x)).cpu().numpy()]
+        return values[_argmax_of_all(planes, along_y, along_x).cpu().numpy()]
     unsettled = np.iinfo(values.dtype).max
     coarse = argmax_of_first(planes).numpy()
     settled = np.where(_borders(coarse), unsettled, values[coarse])
@@ -157,20 +157,26 @@ def interpolated_argmax(
     fine = np.take(np.take(settled, low_x, axis=2), low_y, axis=1)
     places = np.flatnonzero(fine == unsettled)
     if len(places) > _FEW * fine.size:
-        return values[argmax_of_first(resample_planes(planes, along_y, along_x)).numpy()]
+        return values[_argmax_of_all(planes, along_y, along_x).numpy()]
     for some in np.array_split(places, len(places) // _PLACES + 1):
         fine.reshape(-1)[some] = values[_argmax_at(planes, some, along_y, along_x)]
     return fine
 
 
-def argmax_of_first(scores: torch.Tensor) -> torch.Tensor:
-    """[c, ...] to the index of the largest [...], int16; of equal ones the first."""
-    best = scores[0].clone()
+def argmax_of_first(scores: Iterable[torch.Tensor]) -> torch.Tensor:
+    """[c, ...], or c of [...] in turn, to the index of the largest [...], int16; of equal ones the first."""
+    waiting = iter(scores)
+    best = next(waiting).clone()
     index = torch.zeros_like(best, dtype=torch.int16)
-    for c in range(1, len(scores)):
-        index.masked_fill_(scores[c] > best, c)
-        torch.maximum(best, scores[c], out=best)
+    for c, score in enumerate(waiting, 1):
+        index.masked_fill_(score > best, c)
+        torch.maximum(best, score, out=best)
     return index
+
+
+def _argmax_of_all(planes: torch.Tensor, along_y: AxisMap, along_x: AxisMap) -> torch.Tensor:
+    """The largest class [m, Y, X], every voxel interpolated, one class after the other."""
+    return argmax_of_first(resample_planes(plane, along_y, along_x) for plane in planes)
 
 
 def _argmax_at(

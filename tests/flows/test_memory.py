@@ -5,20 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from flows.alone import attempt_alone
-from flows.memory import MIB, WORKER_BYTES, Need, plan_capacity, slot_bytes, slots_that_fit
-from flows.stages import process_once
-from flows.work import Job
+from flows.memory import Need, plan_capacity, slots_that_fit
 from pipeline.errors import ConfigError
-from pipeline.grid import Grid, Volume
 from pipeline.recipe import resolve_all
-from pipeline.scan import ScanRequest, Workplace, process_scan
 from pipeline.store import Store
-from pipeline.volumes import write_volume
 from schemas.config import CohortConfig
+from tests.flows.large_scan import drawn_ct, measure
 
 GIB = 1 << 30
 NEED = Need("0123abcd", (600, 512, 512), 2 * GIB)
@@ -63,20 +57,7 @@ def test_slots_that_fit() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_the_prediction_is_near_what_is_measured(tmp_path: Path) -> None:
-    shape, spacing = (150, 256, 256), (2.0, 1.5, 1.5)
-    recipe = resolve_all(_config().recipe)["CT"]
-    store = Store.create(str(tmp_path / "store"), cohort="memory")
-    grid = Grid(shape, spacing, (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
-    voxels = np.random.default_rng(0).normal(40, 60, shape).astype(np.int16)
-    voxels[20:130, 100:160, 100:160] += 250
-    write_volume(store, "volumes/a.zarr/k/t", Volume(voxels, grid), attributes={})
-    row = {"series_key": "k", "study_key": "s", "patient_key": "p", "version": "v", "shard": "a", "modality": "CT",
-           "intensity_unit": "HU", "volume_uri": "volumes/a.zarr/k/t", "shape": list(shape)}  # fmt: skip
-    arguments = {"process": process_scan, "recipe": recipe, "workplace": Workplace(store)}
-    done = attempt_alone(ScanRequest(row), Job(process_once, arguments))
-    assert done.outcome is not None
-    assert done.outcome.row is not None
-    assert done.outcome.row["status"] == "ok", done.outcome.row["reason"]
-    specs = [model.spec for models in recipe.models.values() for model in models]
-    predicted = (WORKER_BYTES + slot_bytes(shape, spacing, specs)) / MIB
-    assert predicted == pytest.approx(done.outcome.row["peak_rss_mb"], rel=0.25)
+    volume = drawn_ct((150, 256, 256), levels=("T10", "L5"), lesions=2)
+    done = measure(Store.create(str(tmp_path / "store"), cohort="memory"), volume, resolve_all(_config().recipe)["CT"])
+    assert done.row["n_levels_assessed"] > 3, "vertebrae are found, so that lesions are looked for and measured"
+    assert done.predicted_mb == pytest.approx(done.peak_mb, rel=0.25)
