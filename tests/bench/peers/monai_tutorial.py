@@ -34,7 +34,9 @@ def main(model: Path, source: Path, target: Path) -> None:
     spec = yaml.safe_load((model / "model.yaml").read_text())
     network = dict(spec["network"])
     module = getattr(nets, network.pop("class"))(spatial_dims=3, **network)
-    module.load_state_dict(safetensors.torch.load_file(model / spec["weights"]))
+    weights = safetensors.torch.load_file(model / spec["weights"])
+    # ours see z, y, x; MONAI's own arrays have x, y, z
+    module.load_state_dict({k: w.permute(0, 1, 4, 3, 2) if w.ndim == 5 else w for k, w in weights.items()})
     module.eval()
     low, high = spec["intensity"]["clip"]
     scale = spec["intensity"]["divide"]
