@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import asdict
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -40,11 +41,13 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Write one page of results that opens without a network."""
-    from pipeline.report.checklists.sheets import write_checklists
-    from pipeline.report.report import write_report
     from pipeline.store import Store
 
     config = load_cohort(cohort)
+    require_report()
+    from pipeline.report.checklists.sheets import write_checklists
+    from pipeline.report.report import write_report
+
     if not output.absolute().parent.is_dir():
         raise RequestError(f"cannot write {output}: its folder is not there; make it, or give another -o FILE")
     store = Store.open(config.store, storage_options=config.storage_options)
@@ -59,6 +62,17 @@ def report(
     say(f"the report is {output}")
     if checklists is not None:
         say(f"{len(sheets)} checklists are in {checklists}")
+
+
+def require_report() -> None:
+    """See whether what draws and fills the page is installed.
+
+    Raises:
+        RequestError: it is not.
+    """
+    missing = [name for name in ("jinja2", "matplotlib") if find_spec(name) is None]
+    if missing:
+        raise RequestError(f"the report needs {' and '.join(missing)}: pip install 'spinetally[report]'")
 
 
 def view_command(cohort: Path) -> str:

@@ -49,13 +49,15 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """Make a phantom cohort as real DICOM, run everything, print the tallies."""
-    from flows.cli.after import view_command
+    from flows.cli.after import require_report, view_command
     from flows.cli.evaluation import evaluate_cohort_file
     from flows.cohort_file import load_cohort
     from flows.launch import launch
     from pipeline.query import run_query
-    from pipeline.report.report import write_report
     from pipeline.store import Store
+
+    require_report()
+    from pipeline.report.report import write_report
 
     folder = store.absolute()
     file = _write_cohort(folder)

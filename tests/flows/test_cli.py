@@ -355,6 +355,11 @@ def test_a_report_is_one_file(cli: Cli, done: Path, tmp_path: Path) -> None:
     _refused(cli("report", done, "-o", tmp_path / "r.html", "--checklists", tmp_path / "r.html"), "cannot write")
 
 
+def test_a_report_says_what_it_lacks(cli: Cli, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.cli.after.find_spec", lambda name: None if name == "jinja2" else object())
+    _refused(cli("report", done, "-o", tmp_path / "report.html"), "jinja2", "spinetally[report]")
+
+
 def test_removal_needs_somebody_to_say_so(cli: Cli, tmp_path: Path) -> None:
     file = _cohort_file(tmp_path)
     Store.create(str(tmp_path / "store"), cohort="boxes")
