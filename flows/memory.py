@@ -28,6 +28,8 @@ WORKER_BYTES = 700 * MIB
 """A worker with PyTorch, OpenVINO and SimpleITK, and no scan."""
 VOXEL_BYTES = 2.5
 """Per voxel of the scan: int16, and what is cut out of it to measure."""
+MASK_BYTES = 2.5
+"""Per voxel and model: its mask as uint16, and scores or parts of vertebrae, where it finds something."""
 WINDOW_BYTES = 480
 """Per voxel of the network's window: features of all layers."""
 
@@ -126,8 +128,10 @@ def slot_bytes(shape: Sequence[int], spacing_mm: Sequence[float] | None, specs: 
         spacing_mm: along z, y, x; None where the headers do not tell.
         specs: the models that see it.
     """
-    windows = [_window_voxels(shape, spacing_mm, spec) for spec in specs if spec.weights is not None]
-    return int(VOXEL_BYTES * math.prod(shape) + WINDOW_BYTES * max(windows, default=0)) + MIB
+    models = list(specs)
+    windows = [_window_voxels(shape, spacing_mm, spec) for spec in models if spec.weights is not None]
+    per_voxel = VOXEL_BYTES + MASK_BYTES * len(models)
+    return int(per_voxel * math.prod(shape) + WINDOW_BYTES * max(windows, default=0)) + MIB
 
 
 def _window_voxels(shape: Sequence[int], spacing_mm: Sequence[float] | None, spec: ModelSpec) -> float:
