@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +45,7 @@ class Bone:
     box: Box
     """Where the grid lies in the scan."""
 
-    @property
+    @cached_property
     def inside(self) -> npt.NDArray[np.bool_]:
         """All bone."""
         return self.kind > 0

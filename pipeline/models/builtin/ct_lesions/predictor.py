@@ -12,9 +12,12 @@ from pipeline.errors import ModelError
 from pipeline.grid import Volume
 from pipeline.masks import LABEL_TYPE, LesionMask, LevelMask
 from pipeline.models.builtin.ct_lesions.bone import Bone, lay_out
+from pipeline.models.builtin.ct_lesions.choose import Candidate, choose
+from pipeline.models.builtin.ct_lesions.describe import NAMES, describe, surround
 from pipeline.models.builtin.ct_lesions.deviation import deviate
-from pipeline.models.builtin.ct_lesions.grow import Candidate, candidates
+from pipeline.models.builtin.ct_lesions.propose import Proposal, propose
 from pipeline.models.builtin.ct_lesions.reference import refer
+from pipeline.models.builtin.ct_lesions.score import Scorer, read_scorer
 from pipeline.models.builtin.way_back import covered, part_of, widened
 from pipeline.models.device import occupy
 from pipeline.models.predictor import LesionSettings
@@ -31,9 +34,10 @@ _MOST = 65000
 class CtLesions:
     """Lytic and blastic places in the vertebrae of a CT."""
 
-    def __init__(self, spec: ModelSpec, device: torch.device) -> None:
+    def __init__(self, spec: ModelSpec, device: torch.device, scorer: Scorer) -> None:
         self.spec = spec
         self.device = device
+        self.scorer = scorer
 
     def levels(self, volume: Volume, *, modality: str) -> LevelMask:  # noqa: ARG002
         """Not this model's task."""
@@ -42,7 +46,10 @@ class CtLesions:
     def lesions(
         self, volume: Volume, *, modality: str, within: LevelMask | None, settings: LesionSettings
     ) -> LesionMask:
-        """Lesions on the volume's own grid, strongest first, and the candidates that stay below the settings."""
+        """Lesions on the volume's own grid, strongest first, and the candidates that stay below the settings.
+
+        A place has one score: `score_max` and `score_mean` are the same.
+        """
         if modality not in self.spec.modality:
             raise ModelError(f"{self.spec.name} reads {', '.join(self.spec.modality)}, not {modality}")
         if within is None:
@@ -52,10 +59,20 @@ class CtLesions:
         return _collect(volume, bone, found[:_MOST], settings)
 
     def _look(self, bone: Bone) -> list[Candidate]:
-        reference = refer(bone)
-        with occupy(self.device):
-            deviation = deviate(bone, reference, self.device)
-        return candidates(bone, deviation)
+        places, described = look(bone, self.device)
+        scores = self.scorer(described)
+        kept = choose(places, scores, bone.hu.shape)
+        return [Candidate(places[k].box, places[k].mask, float(scores[k])) for k in kept]
+
+
+def look(bone: Bone, device: torch.device) -> tuple[list[Proposal], npt.NDArray[np.float64]]:
+    """All places that differ and what is known of them, (places, numbers)."""
+    reference = refer(bone)
+    with occupy(device):
+        deviation = deviate(bone, reference, device)
+    places, around = propose(bone, deviation), surround(bone, reference, deviation)
+    described = [describe(place, around) for place in places]
+    return places, np.array(described, dtype=np.float64).reshape(len(places), len(NAMES))
 
 
 def _collect(volume: Volume, bone: Bone | None, found: list[Candidate], settings: LesionSettings) -> LesionMask:
@@ -76,14 +93,14 @@ def _collect(volume: Volume, bone: Bone | None, found: list[Candidate], settings
             left.append(_row(volume, candidate, free, why))
     return LesionMask(
         instances=instances,
-        score_max=np.array([c.score_max for c in kept], dtype=np.float64),
-        score_mean=np.array([c.score_mean for c in kept], dtype=np.float64),
+        score_max=np.array([c.score for c in kept], dtype=np.float64),
+        score_mean=np.array([c.score for c in kept], dtype=np.float64),
         candidates=left,
     )
 
 
 def _why_not(candidate: Candidate, size_mm3: float, settings: LesionSettings) -> str | None:
-    if candidate.score_max < settings.threshold:
+    if candidate.score < settings.threshold:
         return "threshold"
     return "min_volume" if size_mm3 < settings.min_volume_mm3 else None
 
@@ -106,8 +123,8 @@ def _voxels(volume: Volume, bone: Bone, candidate: Candidate) -> npt.NDArray[np.
 def _row(volume: Volume, candidate: Candidate, index: npt.NDArray[np.int64], why: str) -> dict[str, object]:
     low, high = index.min(axis=0), index.max(axis=0) + 1
     return {
-        "score_max": candidate.score_max,
-        "score_mean": candidate.score_mean,
+        "score_max": candidate.score,
+        "score_mean": candidate.score,
         "centroid_mm": volume.grid.to_lps(index.mean(axis=0)).tolist(),
         "bbox": [*low.tolist(), *high.tolist()],
         "volume_mm3": len(index) * volume.grid.voxel_mm3,
@@ -116,5 +133,5 @@ def _row(volume: Volume, candidate: Candidate, index: npt.NDArray[np.int64], why
 
 
 def open_model(spec: ModelSpec, place: Place) -> CtLesions:
-    """The detector on the device of `place`; it has no weights."""
-    return CtLesions(spec, place.device)
+    """The detector on the device of `place`, with the networks that score."""
+    return CtLesions(spec, place.device, read_scorer(place.folder / str(spec.weights)))
