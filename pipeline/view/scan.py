@@ -23,7 +23,7 @@ WHERE starts_with(s.series_key, $key) ORDER BY c.finished_at DESC NULLS LAST"""
 
 _LESIONS = """
 SELECT lesion_id, level, lesion_type, volume_mm3, long_axis_mm, score_max, centroid_mm FROM lesions
-WHERE series_key = ? AND recipe_id = ? ORDER BY volume_mm3 DESC NULLS LAST, lesion_id"""
+WHERE series_key = ? AND recipe_id = ? ORDER BY score_max DESC NULLS LAST, volume_mm3 DESC NULLS LAST, lesion_id"""
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def scan(store: Store) -> ViewedScan:
 def test_a_scan_is_found_by_the_first_digits_of_its_key(scan: ViewedScan) -> None:
     assert scan.facts["series_key"] == "a" * 32
     assert scan.facts["recipe_id"] == RECIPE
-    assert [lesion["level"] for lesion in scan.facts["lesions"]] == ["L2", "L1"]  # the largest first
+    assert [lesion["level"] for lesion in scan.facts["lesions"]] == ["L1", "L2"]  # the surest first
     assert set(scan.files) == {"volume.nii", "lesions.nii", "levels.nii"}
     json.dumps(scan.facts)
 
@@ -140,7 +140,7 @@ def test_a_browser_shows_the_lesions(scan: ViewedScan, tmp_path: Path) -> None:
             browser.get(address)
             WebDriverWait(browser, 120).until(lambda b: b.find_element(By.ID, "state").text == "")
             rows = browser.find_elements(By.CSS_SELECTOR, "#lesions tr")
-            assert [row.find_elements(By.TAG_NAME, "td")[0].text for row in rows] == ["L2", "L1"]
+            assert [row.find_elements(By.TAG_NAME, "td")[0].text for row in rows] == ["L1", "L2"]
             first = browser.find_element(By.ID, "place").text
             rows[1].click()
             WebDriverWait(browser, 30).until(lambda b: b.find_element(By.ID, "place").text != first)
