@@ -129,9 +129,14 @@ def slot_bytes(shape: Sequence[int], spacing_mm: Sequence[float] | None, specs: 
         specs: the models that see it.
     """
     models = list(specs)
-    windows = [_window_voxels(shape, spacing_mm, spec) for spec in models if spec.weights is not None]
+    windows = [_window_voxels(shape, spacing_mm, spec) for spec in models if _sees_windows(spec)]
     per_voxel = VOXEL_BYTES + MASK_BYTES * len(models)
     return int(per_voxel * math.prod(shape) + WINDOW_BYTES * max(windows, default=0)) + MIB
+
+
+def _sees_windows(spec: ModelSpec) -> bool:
+    """Whether voxels go through its network; builtin/ct-lesions has weights, but for a score of a few numbers."""
+    return spec.weights is not None and (spec.format != "builtin" or spec.spacing_mm is not None)
 
 
 def _window_voxels(shape: Sequence[int], spacing_mm: Sequence[float] | None, spec: ModelSpec) -> float:
