@@ -114,13 +114,16 @@ from pipeline.index import index_source
 from pipeline.ingest import ingest_series
 from pipeline.store import Store
 from schemas.config import CohortConfig
-import psutil, resource
+import psutil, re
+from pathlib import Path
 store = Store.open(sys.argv[2])
 config = CohortConfig(source=sys.argv[1], store=sys.argv[2])
 [entry] = index_source(config, identity=Identity.of(store)).series
 before = psutil.Process().memory_info().rss
 row = ingest_series(entry, store=store, shard="m", attempt="m", config=config)
-print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, row["status"])
+# not ru_maxrss, which begins with the peak of the process that started this one
+peak = int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
+print(before, peak, row["status"])
 """
 
 
