@@ -13,10 +13,10 @@ from flows.shards import EarlierOf
 from flows.work import Row
 from pipeline.query import connect
 from pipeline.recipe import ResolvedRecipe, detection_id
-from pipeline.remeasure import OF_LESION
-from pipeline.request import Earlier
-from pipeline.results import read_results
+from pipeline.scan.remeasure import OF_LESION
+from pipeline.scan.request import Earlier
 from pipeline.store import Store
+from pipeline.store.results import read_results
 
 _SHARDS_KEPT = 8
 _DONE = """

@@ -22,7 +22,7 @@ from flows.pending import Known, Retry, ShardWork, count_statuses, find_work, fi
 from flows.shards import expected_scans
 from flows.stages import Stages
 from pipeline.identity import SECRET, Identity
-from pipeline.index import SourceIndex
+from pipeline.index.source_index import SourceIndex
 from pipeline.plan import make_plan, plan_id
 from pipeline.recipe import ResolvedRecipe, save
 from pipeline.store import MARK, Store, new_attempt

@@ -18,10 +18,10 @@ from flows.pending import ShardWork
 from flows.stages import Stages, ingest_once, process_once
 from flows.work import Job, Row
 from pipeline.recipe import ResolvedRecipe
-from pipeline.request import Earlier, ScanRequest, Workplace
-from pipeline.results import commit_catalog, commit_results
+from pipeline.scan.request import Earlier, ScanRequest, Workplace
 from pipeline.series import SeriesEntry
 from pipeline.store import Store, new_attempt
+from pipeline.store.results import commit_catalog, commit_results
 from schemas.config import CohortConfig
 from schemas.reasons import Reason
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from flows.work import Row, worker_name
-from pipeline.index import SourceIndex, index_source
+from pipeline.index.source_index import SourceIndex, index_source
 from pipeline.ingest import ingest_series
 from pipeline.recipe import ResolvedRecipe, resolve_all
-from pipeline.scan import ScanRequest, Workplace, process_scan
+from pipeline.scan.process import ScanRequest, Workplace, process_scan
 from pipeline.series import SeriesEntry
 from pipeline.store import Store, new_attempt
 from schemas.config import CohortConfig
@@ -22,11 +22,11 @@ class Stages:
     resolve: Callable[..., dict[str, ResolvedRecipe]] = resolve_all
     """`pipeline.recipe.resolve_all`."""
     index: Callable[..., SourceIndex] = index_source
-    """`pipeline.index.index_source`."""
+    """`pipeline.index.source_index.index_source`."""
     ingest: Callable[..., Row] = ingest_series
     """`pipeline.ingest.ingest_series`."""
     process: Callable[..., Row] = process_scan
-    """`pipeline.scan.process_scan`."""
+    """`pipeline.scan.process.process_scan`."""
 
 
 def ingest_once(

@@ -17,7 +17,7 @@ from pipeline.sandbox import run_sandboxed
 from pipeline.series import SeriesEntry
 from pipeline.sources.opening import read_file
 from pipeline.store import Store
-from pipeline.volumes import write_volume
+from pipeline.store.volumes import write_volume
 from schemas.acquisition import FREE_TEXT, snake_case
 from schemas.config import CohortConfig
 from schemas.reasons import Reason

@@ -16,11 +16,11 @@ import yaml
 from pydantic import ValidationError
 
 from pipeline.errors import ConfigError, ModelError
-from pipeline.filesystem import open_filesystem, service_errors
 from pipeline.level_anchor import checked
 from pipeline.models.predictor import FLIPPING
 from pipeline.models.registry import find_spec
 from pipeline.store import Store
+from pipeline.store.filesystem import open_filesystem, service_errors
 from schemas.config import ModalityRecipe, ModelUse, Thresholds
 from schemas.model import Modality, ModelSpec
 from schemas.versions import STAGES

@@ -24,7 +24,7 @@ _OUT_OF_MEMORY = "decoding takes more than limits.decode_memory_mb = {memory_mb}
 
 
 TASKS: dict[str, str] = {
-    "headers": "pipeline.inspection:inspect_task",
+    "headers": "pipeline.index.inspection:inspect_task",
     "pixels": "pipeline.dicom.decode:pixels_task",
     "nifti": "pipeline.nifti:nifti_task",
 }

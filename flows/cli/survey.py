@@ -22,7 +22,7 @@ def index(
 ) -> None:
     """Say what is in a source, by headers alone; nothing is written."""
     from pipeline.identity import Identity
-    from pipeline.index import index_source
+    from pipeline.index.source_index import index_source
 
     is_cohort = source.endswith((".yaml", ".yml"))
     config = load_cohort(Path(source)) if is_cohort else CohortConfig(source=_absolute(source), store="unused")

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pipeline.errors import SourceError
 from pipeline.evaluate.sources import Assignment, TruthSource, assignments, read_points, truth_sources
 from pipeline.identity import Identity
-from pipeline.index import SourceIndex, index_source
+from pipeline.index.source_index import SourceIndex, index_source
 from pipeline.manifest import is_manifest
 from schemas.config import CohortConfig
 

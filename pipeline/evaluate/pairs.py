@@ -13,8 +13,8 @@ from pipeline.evaluate.matching import Pairs, allowed, assign
 from pipeline.grid import Floats, Grid
 from pipeline.masks import LesionMask, LevelMask
 from pipeline.store import Store
+from pipeline.store.volumes import grid_of, read_labels, read_volume
 from pipeline.tally import tally_scan
-from pipeline.volumes import grid_of, read_labels, read_volume
 from schemas.config import TypeRule
 from schemas.evaluation import MatchRule
 from schemas.spine import OUTSIDE, level_name

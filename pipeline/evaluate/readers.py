@@ -12,7 +12,7 @@ from pipeline.evaluate.statistics.agreement import kappa
 from pipeline.evaluate.statistics.estimate import Estimate, not_estimable
 from pipeline.evaluate.statistics.proportions import f1
 from pipeline.store import Store
-from pipeline.volumes import read_labels
+from pipeline.store.volumes import read_labels
 from schemas.evaluation import MatchRule
 
 

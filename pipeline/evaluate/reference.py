@@ -15,7 +15,7 @@ from pipeline.identity import Identity
 from pipeline.mask_sources import ScanIdentity, read_as_drawn, read_mask
 from pipeline.masks import LesionMask
 from pipeline.store import Store
-from pipeline.volumes import grid_of, write_labels
+from pipeline.store.volumes import grid_of, write_labels
 from schemas.evaluation import MASKS
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import RequestError
-from pipeline.filesystem import open_filesystem, service_errors
+from pipeline.store.filesystem import open_filesystem, service_errors
 
 
 @dataclass(frozen=True)

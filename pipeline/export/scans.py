@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pipeline.grid import Grid
 from pipeline.store import Store
-from pipeline.volumes import read_masks
+from pipeline.store.volumes import read_masks
 
 _SCANS = """
 SELECT s.recipe_id, s.series_key, s.study_key, s.patient_key, s.modality, s.version, s.attempt, s.labels_uri,

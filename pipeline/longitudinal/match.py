@@ -11,7 +11,7 @@ from pipeline.longitudinal.links import Link, find_links
 from pipeline.longitudinal.motions import MaskedScan, Motions
 from pipeline.longitudinal.timeline import LesionFacts, Pair, TimePoint
 from pipeline.store import Store
-from pipeline.volumes import read_labels, read_volume
+from pipeline.store.volumes import read_labels, read_volume
 
 Edge = dict[str, object]
 """A row of `schemas.edges.EDGES`."""

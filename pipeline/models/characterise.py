@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from pipeline.axis_map import Float32
+from pipeline.engine.axis_map import Float32
+from pipeline.engine.preprocess import normalise
+from pipeline.engine.resample import model_grid, resample_image
 from pipeline.errors import ModelError, ScanError
 from pipeline.grid import Grid, Volume
 from pipeline.masks import LesionMask
@@ -18,8 +20,6 @@ from pipeline.models.formats.torch_files import open_module
 from pipeline.models.network import Run, torch_run
 from pipeline.models.place import Place
 from pipeline.models.voxelwise import check_use
-from pipeline.preprocess import normalise
-from pipeline.resample import model_grid, resample_image
 from schemas.model import ModelSpec
 from schemas.reasons import Reason
 

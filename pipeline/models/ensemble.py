@@ -7,12 +7,12 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from pipeline.detect import Scores, lesions_from_scores
+from pipeline.engine.detect import Scores, lesions_from_scores
+from pipeline.engine.reduce import SCORE_TYPE
 from pipeline.errors import ModelError
 from pipeline.grid import Volume
 from pipeline.masks import LABEL_TYPE, LesionMask, LevelMask
 from pipeline.models.predictor import LesionSettings, Predictor
-from pipeline.reduce import SCORE_TYPE
 from schemas.model import ModelSpec
 
 
@@ -21,7 +21,7 @@ class Scoring(Protocol):
     """A model whose scores can be averaged with those of others."""
 
     def scores(self, volume: Volume, *, modality: str, within: LevelMask | None, settings: LesionSettings) -> Scores:
-        """The probability of lesion [z, y, x], in units of 1 / `pipeline.reduce.SCORE_UNIT`."""
+        """The probability of lesion [z, y, x], in units of 1 / `pipeline.engine.reduce.SCORE_UNIT`."""
         ...
 
 

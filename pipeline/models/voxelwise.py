@@ -8,17 +8,17 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.detect import Scores, lesions_from_scores, widened
+from pipeline.engine.detect import Scores, lesions_from_scores, widened
+from pipeline.engine.preprocess import Box, box_around, crop, prepare
+from pipeline.engine.reduce import SCORE_TYPE, Labels, Reducer, reduce_slabs
+from pipeline.engine.reduce import Scores as ScoreMap
+from pipeline.engine.resample import align
+from pipeline.engine.window import Network, blended_slabs
 from pipeline.errors import ModelError, ScanError
 from pipeline.grid import Grid, Volume
 from pipeline.masks import LABEL_TYPE, LesionMask, LevelMask
 from pipeline.models.classes import Classes
 from pipeline.models.predictor import LesionSettings
-from pipeline.preprocess import Box, box_around, crop, prepare
-from pipeline.reduce import SCORE_TYPE, Labels, Reducer, reduce_slabs
-from pipeline.reduce import Scores as ScoreMap
-from pipeline.resample import align
-from pipeline.window import Network, blended_slabs
 from schemas.model import ModelSpec
 from schemas.reasons import Reason
 
@@ -58,7 +58,7 @@ class VoxelwiseModel:
         )
 
     def scores(self, volume: Volume, *, modality: str, within: LevelMask | None, settings: LesionSettings) -> Scores:
-        """The probability of lesion at each voxel [z, y, x], in units of 1 / `pipeline.reduce.SCORE_UNIT`."""
+        """The probability of lesion at each voxel [z, y, x], in units of 1 / `pipeline.engine.reduce.SCORE_UNIT`."""
         check_use(self.spec, modality, "lesions")
         result = np.zeros(volume.grid.shape, dtype=SCORE_TYPE)
         box = region(within, volume.grid)

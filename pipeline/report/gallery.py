@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from pipeline.grid import Grid
 from pipeline.store import Store, service_errors
-from pipeline.volumes import grid_of
+from pipeline.store.volumes import grid_of
 
 SIDE_MM = 72.0
 """What a picture shows along each side."""

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from pipeline.errors import ScanError
-from pipeline.filesystem import open_filesystem, service_errors
 from pipeline.sources.files import SourceFile
 from pipeline.sources.remote import stamp_of
+from pipeline.store.filesystem import open_filesystem, service_errors
 from schemas.reasons import Reason
 
 SCHEME = "archive://"

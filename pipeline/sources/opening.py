@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from pipeline.errors import ScanError, ServiceError
-from pipeline.filesystem import open_filesystem, service_errors
 from pipeline.series import SeriesFile
 from pipeline.sources import archives, dicomweb
 from pipeline.sources.files import SourceFile
+from pipeline.store.filesystem import open_filesystem, service_errors
 from schemas.reasons import Reason
 
 _FIRST_BYTES = 65536

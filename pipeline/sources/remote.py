@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline.errors import SourceError
-from pipeline.filesystem import open_filesystem, service_errors
 from pipeline.sources.files import SourceFile
 from pipeline.store import MARK
+from pipeline.store.filesystem import open_filesystem, service_errors
 
 
 def list_remote(uri: str, storage_options: dict[str, Any]) -> Iterator[SourceFile]:

@@ -20,6 +20,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from pipeline.engine.preprocess import crop
+from pipeline.engine.resample import nearest_labels
 from pipeline.models.builtin.ct_lesions.bone import STEP_MM, lay_out
 from pipeline.models.builtin.ct_lesions.predictor import look
 from pipeline.models.builtin.ct_lesions.score import Scorer, write_scorer
@@ -27,8 +29,6 @@ from pipeline.models.predictor import Predictor
 from pipeline.models.registry import load
 from pipeline.phantom.anatomy import Phantom
 from pipeline.phantom.protocols import SITES
-from pipeline.preprocess import crop
-from pipeline.resample import nearest_labels
 from pipeline.training.evaluate_builtin import draw_scan
 from pipeline.training.figures import HIT_IOU
 from pipeline.training.operating_points import Places, operating_points, rank

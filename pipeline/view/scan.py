@@ -13,7 +13,7 @@ from pipeline.errors import RequestError
 from pipeline.grid import Grid
 from pipeline.query import connect
 from pipeline.store import Store
-from pipeline.volumes import read_labels, read_volume
+from pipeline.store.volumes import read_labels, read_volume
 
 _SCAN = """
 SELECT s.series_key, s.modality, s.intensity_unit AS unit, s.volume_uri, c.recipe_id, c.labels_uri, c.status

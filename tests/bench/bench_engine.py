@@ -26,13 +26,13 @@ from monai.inferers import SlidingWindowInferer
 from scipy import ndimage
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.axis_map import AxisMap
+from pipeline.engine.axis_map import AxisMap
+from pipeline.engine.reduce import Labels, reduce_slabs
+from pipeline.engine.resample import model_grid, resample_image
+from pipeline.engine.window import blended_slabs
 from pipeline.grid import Grid, Volume
 from pipeline.models.network import VoxelNetwork
 from pipeline.models.registry import load
-from pipeline.reduce import Labels, reduce_slabs
-from pipeline.resample import model_grid, resample_image
-from pipeline.window import blended_slabs
 from tests.bench.engine_cases import (
     LEVELS,
     PEERS,

@@ -12,7 +12,7 @@ import pytest
 from pydicom import dcmread
 
 from pipeline.identity import Identity
-from pipeline.index import index_source
+from pipeline.index.source_index import index_source
 from schemas.config import CohortConfig
 
 FILES = int(os.environ.get("BENCH_FILES", "3000"))

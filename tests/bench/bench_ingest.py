@@ -19,10 +19,10 @@ from pydicom import dcmread
 from pydicom.uid import generate_uid
 
 from pipeline.identity import Identity
-from pipeline.index import index_source
+from pipeline.index.source_index import index_source
 from pipeline.ingest import ingest_series
 from pipeline.store import Store
-from pipeline.volumes import read_volume
+from pipeline.store.volumes import read_volume
 from schemas.config import CohortConfig
 
 SLICES = int(os.environ.get("BENCH_SLICES", "160"))
@@ -110,7 +110,7 @@ def test_ingest_against_peers(
 _MEMORY = """
 import sys
 from pipeline.identity import Identity
-from pipeline.index import index_source
+from pipeline.index.source_index import index_source
 from pipeline.ingest import ingest_series
 from pipeline.store import Store
 from schemas.config import CohortConfig

@@ -24,7 +24,7 @@ import pytest
 from flows.launch import launch
 from flows.prefect_server import prefect_api
 from flows.stages import Stages
-from pipeline.index import SourceIndex
+from pipeline.index.source_index import SourceIndex
 from pipeline.series import SeriesEntry, SeriesFile
 from schemas.catalog import INDEX
 from schemas.config import CohortConfig

@@ -17,13 +17,13 @@ import psutil
 import pytest
 
 from pipeline.identity import Identity
-from pipeline.index import index_source
+from pipeline.index.source_index import index_source
 from pipeline.ingest import ingest_series
 from pipeline.plan import MAX_SERIES
 from pipeline.recipe import resolve_all
-from pipeline.results import commit_catalog, commit_results
-from pipeline.scan import ScanRequest, Workplace, process_scan
+from pipeline.scan.process import ScanRequest, Workplace, process_scan
 from pipeline.store import Store
+from pipeline.store.results import commit_catalog, commit_results
 from schemas.config import CohortConfig
 from tests.bench.bench_ingest import SLICES, long_series
 from tests.s3_faults import S3Proxy, s3_proxy

@@ -21,7 +21,7 @@ from pydicom import dcmread
 
 from pipeline.grid import Grid, Volume
 from pipeline.store import Store
-from pipeline.volumes import CHUNK, read_volume, write_volume
+from pipeline.store.volumes import CHUNK, read_volume, write_volume
 from tests.servers import ObjectStorage
 
 REPEATS = int(os.environ.get("BENCH_REPEATS", "7"))

@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.errors import ServiceError
 from pipeline.ingest import ingest_series
-from pipeline.scan import process_scan
+from pipeline.scan.process import process_scan
 from pipeline.store import Store
 
 

@@ -11,6 +11,7 @@ from flows.alone import attempt_alone
 from flows.memory import MIB, WORKER_BYTES, slot_bytes
 from flows.stages import process_once
 from flows.work import Job
+from pipeline.engine.resample import resample_image
 from pipeline.grid import Grid, Volume
 from pipeline.phantom.anatomy import draw_patient, render
 from pipeline.phantom.appearance import Style
@@ -18,10 +19,9 @@ from pipeline.phantom.field_of_view import extent_of_levels, grid_of
 from pipeline.phantom.planning import plan_lesions
 from pipeline.phantom.protocols import SITES
 from pipeline.recipe import ResolvedRecipe
-from pipeline.resample import resample_image
-from pipeline.scan import ScanRequest, Workplace, process_scan
+from pipeline.scan.process import ScanRequest, Workplace, process_scan
 from pipeline.store import Store
-from pipeline.volumes import write_volume
+from pipeline.store.volumes import write_volume
 
 _SEED = 1
 _COARSE = (3.0, 3.0, 3.0)

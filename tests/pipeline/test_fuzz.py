@@ -14,7 +14,7 @@ from pydicom import Dataset, dcmread
 
 from pipeline.dicom.quiet import quiet
 from pipeline.identity import Identity
-from pipeline.index import index_source
+from pipeline.index.source_index import index_source
 from pipeline.ingest import ingest_series
 from pipeline.store import Store
 from schemas.catalog import CATALOG

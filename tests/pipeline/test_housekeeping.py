@@ -16,8 +16,8 @@ from pipeline.grid import Grid, Volume
 from pipeline.housekeeping import forget, gc, patient_keys
 from pipeline.query import connect, run_query
 from pipeline.store import Store, new_attempt
+from pipeline.store.volumes import read_labels, read_volume, write_labels, write_volume
 from pipeline.verdicts import add_verdicts
-from pipeline.volumes import read_labels, read_volume, write_labels, write_volume
 from schemas.catalog import INDEX, PLAN
 from schemas.columns import table
 from schemas.edges import EDGES

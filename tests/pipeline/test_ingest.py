@@ -14,12 +14,12 @@ from pydicom import dcmread
 
 from pipeline.errors import ServiceError
 from pipeline.identity import Identity
-from pipeline.index import SourceIndex, index_source
+from pipeline.index.source_index import SourceIndex, index_source
 from pipeline.ingest import ingest_series
 from pipeline.plan import make_plan
 from pipeline.series import SeriesFile
 from pipeline.store import Store
-from pipeline.volumes import read_volume
+from pipeline.store.volumes import read_volume
 from schemas.catalog import CATALOG
 from schemas.columns import table
 from schemas.config import CohortConfig

@@ -6,8 +6,8 @@ import itertools
 
 import numpy as np
 
+from pipeline.engine.preprocess import Box
 from pipeline.grid import Grid
-from pipeline.preprocess import Box
 
 
 def part_of(grid: Grid, box: Box) -> Grid:

@@ -16,7 +16,9 @@ import safetensors.torch
 import torch
 from monai.data import MetaTensor
 
-from pipeline.detect import Scores, lesions_from_mask, lesions_from_scores
+from pipeline.engine.detect import Scores, lesions_from_mask, lesions_from_scores
+from pipeline.engine.reduce import SCORE_TYPE, SCORE_UNIT
+from pipeline.engine.window import blended_slabs
 from pipeline.errors import ModelError, ScanError
 from pipeline.grid import Volume
 from pipeline.masks import LABEL_TYPE, LesionMask, LevelMask
@@ -27,8 +29,6 @@ from pipeline.models.network import VoxelNetwork
 from pipeline.models.place import Place
 from pipeline.models.predictor import LesionSettings, Predictor
 from pipeline.models.voxelwise import check_use, limited, mirrored_axes
-from pipeline.reduce import SCORE_TYPE, SCORE_UNIT
-from pipeline.window import blended_slabs
 from schemas.model import ModelSpec
 from schemas.reasons import Reason
 
@@ -110,7 +110,7 @@ class BundleModel:
         return lesions_from_mask(kept > 0, volume.grid, min_volume_mm3=settings.min_volume_mm3)
 
     def scores(self, volume: Volume, *, modality: str, within: LevelMask | None, settings: LesionSettings) -> Scores:
-        """The probability of lesion at each voxel [z, y, x], in units of 1 / `pipeline.reduce.SCORE_UNIT`."""
+        """The probability of lesion at each voxel [z, y, x], in units of 1 / `pipeline.engine.reduce.SCORE_UNIT`."""
         check_use(self.spec, modality, "lesions")
         found = self._run(volume, discrete=False, flips=settings.flips)
         chosen = self.classes.lesion_probability(torch.from_numpy(found))[0].numpy()

@@ -21,9 +21,9 @@ import yaml
 from monai.bundle.config_item import ComponentLocator
 from monai.bundle.config_parser import ConfigParser
 
+from pipeline.engine.window import AS_MONAI, AS_MONAI_FLAT, Blending, Size
 from pipeline.errors import ModelError
 from pipeline.models.network import first_line
-from pipeline.window import AS_MONAI, AS_MONAI_FLAT, Blending, Size
 
 _PLACES = ("monai.networks.nets", "monai.transforms", "monai.inferers")
 """Packages that what is named may come from, without trust."""

@@ -24,7 +24,8 @@ import numpy.typing as npt
 import SimpleITK as sitk
 import torch
 
-from pipeline.detect import lesions_from_mask, lesions_from_scores
+from pipeline.engine.detect import lesions_from_mask, lesions_from_scores
+from pipeline.engine.reduce import SCORE_TYPE, SCORE_UNIT
 from pipeline.errors import ModelError, ScanError
 from pipeline.grid import Grid, Volume
 from pipeline.masks import LABEL_TYPE, LesionMask, LevelMask
@@ -33,7 +34,6 @@ from pipeline.models.device import occupy
 from pipeline.models.place import Place
 from pipeline.models.predictor import LesionSettings, Predictor
 from pipeline.models.voxelwise import check_use, limited
-from pipeline.reduce import SCORE_TYPE, SCORE_UNIT
 from schemas.model import ModelSpec
 from schemas.reasons import Reason
 

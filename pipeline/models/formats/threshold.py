@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.detect import Mask, components, lesions_from_mask, widened
+from pipeline.engine.detect import Mask, components, lesions_from_mask, widened
+from pipeline.engine.reduce import SCORE_UNIT
 from pipeline.errors import ModelError, ScanError
 from pipeline.grid import Volume
 from pipeline.masks import LesionMask, LevelMask
 from pipeline.models.place import Place
 from pipeline.models.predictor import LesionSettings, Predictor
 from pipeline.models.voxelwise import REGION_MARGIN_MM, check_use
-from pipeline.reduce import SCORE_UNIT
 from schemas.model import ModelSpec
 from schemas.reasons import Reason
 

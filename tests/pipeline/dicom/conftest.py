@@ -13,7 +13,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from pipeline.identity import Identity
-from pipeline.index import index_source
+from pipeline.index.source_index import index_source
 from pipeline.ingest import ingest_series
 from pipeline.store import Store
 from schemas.catalog import CATALOG

@@ -9,7 +9,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, NuclearMedicineImageStorage, generate_uid
 
-from pipeline.volumes import read_volume
+from pipeline.store.volumes import read_volume
 
 
 def camera(

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from pydicom import Dataset, dcmread
 from pydicom.uid import generate_uid
 
-from pipeline.volumes import read_volume
+from pipeline.store.volumes import read_volume
 
 SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
 TILTED = (1.0, 0.0, 0.0, 0.0, 0.95105652, -0.30901699)  # 18 degrees

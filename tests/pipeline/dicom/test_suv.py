@@ -12,7 +12,7 @@ from pydicom import Dataset, dcmread
 from pydicom.sequence import Sequence
 
 from pipeline.dicom.suv import suv_of
-from pipeline.volumes import read_volume
+from pipeline.store.volumes import read_volume
 
 DOSE, HALF_LIFE, WEIGHT = 370e6, 6586.2, 70.0
 

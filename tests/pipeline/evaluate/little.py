@@ -14,10 +14,10 @@ import SimpleITK as sitk
 from pipeline.evaluate.sources import Point, TruthSource
 from pipeline.grid import Grid, Volume
 from pipeline.masks import LesionMask, LevelMask
-from pipeline.results import commit_catalog, commit_results
 from pipeline.store import Store, new_attempt
+from pipeline.store.results import commit_catalog, commit_results
+from pipeline.store.volumes import write_labels, write_volume
 from pipeline.tally import tally_scan
-from pipeline.volumes import write_labels, write_volume
 from schemas.config import TypeRule
 
 RECIPE = "a" * 16

@@ -15,7 +15,7 @@ from pipeline.grid import Volume
 from pipeline.identity import Identity
 from pipeline.mask_sources.image_file import grid_of
 from pipeline.store import Store
-from pipeline.volumes import geometry, read_labels, write_volume
+from pipeline.store.volumes import geometry, read_labels, write_volume
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import numpy as np
 
 from pipeline.grid import Volume
 from pipeline.identity import Identity
-from pipeline.index import index_source
+from pipeline.index.source_index import index_source
 from pipeline.ingest import ingest_series
 from pipeline.masks import LesionMask, LevelMask
-from pipeline.results import commit_catalog, commit_results
 from pipeline.store import Store
+from pipeline.store.results import commit_catalog, commit_results
+from pipeline.store.volumes import read_volume, write_labels
 from pipeline.tally import tally_scan
-from pipeline.volumes import read_volume, write_labels
 from schemas.config import CohortConfig, TypeRule
 from tests.pipeline.query.rows import WHEN, attempt
 

@@ -13,7 +13,7 @@ from pipeline.longitudinal.motions import MaskedScan
 from pipeline.longitudinal.timeline import Pair, TimePoint
 from pipeline.longitudinal.views import TIMELINE
 from pipeline.store import Store
-from pipeline.volumes import write_labels, write_volume
+from pipeline.store.volumes import write_labels, write_volume
 from schemas.columns import table
 from schemas.edges import EDGES
 from schemas.views import VIEWS

@@ -16,9 +16,9 @@ from pipeline.errors import ModelError
 from pipeline.models.check import check_model
 from pipeline.models.check_scan import check_scan
 from pipeline.recipe import resolve_all
-from pipeline.scan import ScanRequest, Workplace, process_scan
+from pipeline.scan.process import ScanRequest, Workplace, process_scan
 from pipeline.store import Store
-from pipeline.volumes import write_volume
+from pipeline.store.volumes import write_volume
 from schemas.config import CohortConfig
 from tests.pipeline.models.networks import (
     SETTINGS,

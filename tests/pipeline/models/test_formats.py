@@ -15,13 +15,13 @@ import SimpleITK as sitk
 import torch
 from monai.inferers.utils import sliding_window_inference
 
-from pipeline.detect import SCORE_UNIT
+from pipeline.engine.detect import SCORE_UNIT
+from pipeline.engine.resample import model_grid
 from pipeline.errors import ModelError, ScanError
 from pipeline.grid import Grid, Volume
 from pipeline.masks import LesionMask, LevelMask
 from pipeline.models.predictor import LesionSettings, Predictor
 from pipeline.models.registry import find_spec, load
-from pipeline.resample import model_grid
 from schemas.reasons import Reason
 from tests.pipeline.models.networks import PATCH, SAVERS, save_onnx, save_safetensors, small_network, small_scan
 from tests.pipeline.models.networks import write_model as write

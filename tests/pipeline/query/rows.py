@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import Any
 
-from pipeline.results import commit_catalog, commit_results
 from pipeline.store import Store
+from pipeline.store.results import commit_catalog, commit_results
 
 WHEN = datetime(2026, 1, 1, tzinfo=UTC)
 

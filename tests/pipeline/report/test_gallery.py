@@ -14,7 +14,7 @@ from PIL import Image
 from pipeline.grid import Grid, Volume
 from pipeline.report.gallery import PIXELS, Wanted, picture
 from pipeline.store import Store
-from pipeline.volumes import geometry, write_labels, write_volume
+from pipeline.store.volumes import geometry, write_labels, write_volume
 
 ORIENTATIONS = ("LPS", "RAI", "PIR", "SLP", "ASL", "RAS")
 

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.errors import ServiceError
 from pipeline.identity import Identity
-from pipeline.index import index_source
+from pipeline.index.source_index import index_source
 from pipeline.ingest import ingest_series
 from pipeline.store import Store
 from schemas.config import CohortConfig

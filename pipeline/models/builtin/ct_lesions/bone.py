@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from pipeline.engine.preprocess import Box, box_around, crop
+from pipeline.engine.resample import model_grid, nearest_labels, resample_image
 from pipeline.grid import Grid, Volume
 from pipeline.masks import POSTERIOR, LevelMask
-from pipeline.preprocess import Box, box_around, crop
-from pipeline.resample import model_grid, nearest_labels, resample_image
 from schemas.spine import BY_NAME
 
 STEP_MM = 1.5

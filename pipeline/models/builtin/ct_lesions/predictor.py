@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from pipeline.engine.resample import resample_image
 from pipeline.errors import ModelError
 from pipeline.grid import Volume
 from pipeline.masks import LABEL_TYPE, LesionMask, LevelMask
@@ -21,7 +22,6 @@ from pipeline.models.builtin.ct_lesions.score import Scorer, read_scorer
 from pipeline.models.builtin.way_back import covered, part_of, widened
 from pipeline.models.device import occupy
 from pipeline.models.predictor import LesionSettings
-from pipeline.resample import resample_image
 from schemas.model import ModelSpec
 
 if TYPE_CHECKING:

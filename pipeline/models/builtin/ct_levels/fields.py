@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from pipeline.engine.resample import model_grid, resample_image
+from pipeline.engine.window import Network, blended_slabs
 from pipeline.grid import Grid, Volume
 from pipeline.models.builtin.ct_levels.network import CLASSES, N_CLASSES, OFFSET_MM, SPACING_MM, STRIDE
-from pipeline.resample import model_grid, resample_image
-from pipeline.window import Network, blended_slabs
 
 Map = npt.NDArray[np.float16]
 

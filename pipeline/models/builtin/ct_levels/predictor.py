@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from safetensors.torch import load_file
 
+from pipeline.engine.window import Network
 from pipeline.errors import ModelError
 from pipeline.grid import Volume
 from pipeline.masks import LesionMask, LevelMask
@@ -18,7 +19,6 @@ from pipeline.models.builtin.ct_levels.network import LevelsNetwork
 from pipeline.models.builtin.ct_levels.restore import restore
 from pipeline.models.network import VoxelNetwork
 from pipeline.models.predictor import LesionSettings
-from pipeline.window import Network
 from schemas.model import ModelSpec
 from schemas.spine import BY_NAME
 

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from pipeline.engine.preprocess import Box
+from pipeline.engine.resample import Float32, resample_image
 from pipeline.grid import Grid
 from pipeline.masks import BODY, LABEL_TYPE, POSTERIOR
 from pipeline.models.builtin.ct_levels.assign import Labels
 from pipeline.models.builtin.ct_levels.fields import Fields
 from pipeline.models.builtin.way_back import covered, part_of, widened
-from pipeline.preprocess import Box
-from pipeline.resample import Float32, resample_image
 
 _GROWN = 2
 """Voxels by which labels reach beyond their mask, where probability falls off."""

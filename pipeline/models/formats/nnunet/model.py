@@ -11,7 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline.detect import Scores, lesions_from_scores
+from pipeline.engine.detect import Scores, lesions_from_scores
+from pipeline.engine.preprocess import crop
+from pipeline.engine.reduce import SCORE_TYPE, Labels, LateScores, Reducer, reduce_slabs
+from pipeline.engine.window import AS_NNUNET, Network, blended_slabs
 from pipeline.errors import ModelError
 from pipeline.grid import Volume
 from pipeline.masks import LABEL_TYPE, LesionMask, LevelMask
@@ -24,9 +27,6 @@ from pipeline.models.network import VoxelNetwork
 from pipeline.models.place import Place
 from pipeline.models.predictor import LesionSettings, Predictor
 from pipeline.models.voxelwise import check_use, limited, mirrored_axes, region
-from pipeline.preprocess import crop
-from pipeline.reduce import SCORE_TYPE, Labels, LateScores, Reducer, reduce_slabs
-from pipeline.window import AS_NNUNET, Network, blended_slabs
 from schemas.model import ModelSpec
 
 
@@ -100,7 +100,7 @@ class NnunetModel:
         )
 
     def scores(self, volume: Volume, *, modality: str, within: LevelMask | None, settings: LesionSettings) -> Scores:
-        """The probability of lesion at each voxel [z, y, x], in units of 1 / `pipeline.reduce.SCORE_UNIT`.
+        """The probability of lesion at each voxel [z, y, x], in units of 1 / `pipeline.engine.reduce.SCORE_UNIT`.
 
         Where vertebrae limit it, the scan is cropped to them first, but not where its own mean normalises it.
         """

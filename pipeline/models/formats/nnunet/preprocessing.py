@@ -13,12 +13,12 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage
 
-from pipeline.axis_map import AxisMap, Float32, Kind, Pointwise, resample_axes
+from pipeline.engine.axis_map import AxisMap, Float32, Kind, Pointwise, resample_axes
+from pipeline.engine.reduce import Maps
+from pipeline.engine.resample import align, model_grid
 from pipeline.errors import ModelError
 from pipeline.grid import Volume
 from pipeline.models.formats.nnunet.plans import Plan, Resampling
-from pipeline.reduce import Maps
-from pipeline.resample import align, model_grid
 
 _ANISOTROPIC = 3.0
 """Ratio of spacings above which nnU-Net treats the coarsest axis apart."""

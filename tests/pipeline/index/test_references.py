@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+
+from pipeline.identity import Identity
+from pipeline.index.references import MaskObject, attach
+from pipeline.index.source_index import index_source
+from pipeline.series import MaskUris, SeriesEntry
+from schemas.config import CohortConfig
+
+IDENTITY = Identity(b"r" * 32)
+
+
+def entry(**changes: object) -> SeriesEntry:
+    known: dict[str, object] = {
+        "series_key": "s", "study_key": "st", "patient_key": "p", "series_uid_key": IDENTITY.uid_key("1.2.3"),
+        "version": "v", "ingest_id": "i", "kind": "dicom", "files": (),
+    }  # fmt: skip
+    return SeriesEntry(**(known | changes))  # type: ignore[arg-type]
+
+
+def mask(uri: str, *labels: str, series: str = "1.2.3") -> MaskObject:
+    return MaskObject(uri, json.dumps({"series": [series], "segments": [[label, "", ""] for label in labels]}))
+
+
+def matched(*masks: MaskObject, of: SeriesEntry | None = None) -> MaskUris:
+    return attach([of or entry()], masks, IDENTITY)[0].masks
+
+
+def test_vertebrae_are_levels_and_all_else_lesions() -> None:
+    found = matched(mask("a", "L1 vertebra", "L2 vertebra"), mask("b", "GTV_Mass"))
+    assert found == MaskUris(lesions_uri="b", levels_uri="a")
+
+
+@pytest.mark.parametrize("label", ["GTV_Mass_MR_T1", "Lesion L3", "mets T12", "MR_T2"])
+def test_a_lesion_is_none_of_the_levels_that_its_name_holds(label: str) -> None:
+    assert matched(mask("lesion", label)).lesions_uri == "lesion"
+
+
+def test_of_several_none_is_chosen() -> None:
+    assert matched(mask("a", "GTV"), mask("b", "GTV")) == MaskUris()
+
+
+def test_the_manifest_comes_first() -> None:
+    named = entry(masks=MaskUris(lesions_uri="mine"))
+    assert matched(mask("a", "GTV"), of=named).lesions_uri == "mine"
+
+
+def test_other_series_are_left_alone() -> None:
+    assert matched(mask("a", "GTV", series="9.9")) == MaskUris()
+
+
+def test_a_structure_set_finds_the_series_that_it_names(shared_data: Path, tmp_path: Path) -> None:
+    folder = shared_data / "sarcoma_sts001_ct_pet_mr_rtstruct" / "CT"
+    for path in sorted((folder / "image").iterdir())[:3]:
+        shutil.copy(path, tmp_path)
+    structures = dcmread(folder / "rtstruct" / "RS.dcm")
+    structures.save_as(tmp_path / "structures")
+    config = CohortConfig(source=str(tmp_path), store="unused")
+    [series] = index_source(config, identity=IDENTITY).series
+    assert series.masks.lesions_uri  # as it came, it names a series that is not there, in the same space
+
+    structures.ReferencedFrameOfReferenceSequence[0].FrameOfReferenceUID = "1.2.3.4"
+    structures.FrameOfReferenceUID, structures.StudyInstanceUID = "1.2.3.4", "1.2.3.5"
+    structures.save_as(tmp_path / "structures")
+    [series] = index_source(config, identity=IDENTITY).series
+    assert series.masks == MaskUris()
+
+    named = structures.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0].RTReferencedSeriesSequence[0]
+    named.SeriesInstanceUID = dcmread(path).SeriesInstanceUID
+    structures.save_as(tmp_path / "structures")
+    [series] = index_source(config, identity=IDENTITY).series
+    assert series.masks == MaskUris(lesions_uri=str(tmp_path / "structures"))
+
+
+def test_a_segmentation_finds_the_series_that_it_names(shared_data: Path, tmp_path: Path) -> None:
+    for path in (shared_data / "seg_liver_spine_dcmqi" / "ct_image").iterdir():
+        shutil.copy(path, tmp_path)
+    shutil.copy(shared_data / "seg_liver_spine_dcmqi" / "dicom_seg" / "liver.dcm", tmp_path / "mask")
+    config = CohortConfig(source=str(tmp_path), store="unused")
+    [series] = index_source(config, identity=IDENTITY).series
+    assert series.masks == MaskUris(lesions_uri=str(tmp_path / "mask"))
+    shutil.copy(shared_data / "seg_liver_spine_dcmqi" / "dicom_seg" / "partial_overlaps.dcm", tmp_path / "another")
+    [series] = index_source(config, identity=IDENTITY).series
+    assert series.masks == MaskUris()
