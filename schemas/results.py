@@ -55,7 +55,8 @@ LESION = pa.struct(
             "diameter_plane", pa.string(), "Plane of the slices: axial, sagittal, coronal, or oblique and its degrees."
         ),
         column("diameter_slice", pa.int32(), "Index of the slice along that axis.", "voxels"),
-        column("long_axis_ends_mm", DOUBLES, "Its two ends, x, y, z and x, y, z, LPS.", "mm"),
+        column("long_axis_ends_mm", DOUBLES, "The two ends of the long axis, x, y, z and x, y, z, LPS.", "mm"),
+        column("short_axis_ends_mm", DOUBLES, "The two ends of the short axis, likewise.", "mm"),
         column(
             "axial_long_axis_mm", pa.float64(), "The long axis where the plane is within 30 degrees of axial.", "mm"
         ),

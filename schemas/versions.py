@@ -13,7 +13,7 @@ PREPROCESS = 1
 DETECT = 1
 """Sliding window, blending, thresholds, components."""
 
-TALLY = 1
+TALLY = 2
 """Measuring and placing; when only this changes, results can be made again from stored labels."""
 
 STAGES: dict[str, int] = {"preprocess": PREPROCESS, "detect": DETECT, "tally": TALLY}

@@ -42,6 +42,8 @@ class SliceDiameters:
     """Longest chord of the outline at right angles to it, mm."""
     ends: Floats
     """(2, 2) the ends of the long axis as fractional row and column of the slice."""
+    short_ends: Floats
+    """(2, 2) those of the short axis."""
     n_pixels: int
     """Pixels of the mask in that slice."""
 
@@ -67,8 +69,15 @@ def largest_slice(stack: Bools, spacing_mm: tuple[float, float]) -> SliceDiamete
     if best is None or chosen is None:
         raise ValueError("the mask is empty: a diameter needs one voxel at least")
     ends, pixels = chosen
-    long_mm = float(np.linalg.norm((ends[1] - ends[0]) * spacing_mm))
-    return SliceDiameters(-best[2], long_mm, _short_axis(pixels, ends, spacing_mm), ends, best[1])
+    short_ends = _short_axis(pixels, ends, spacing_mm)
+    return SliceDiameters(
+        slice_index=-best[2],
+        long_mm=_length(ends, spacing_mm),
+        short_mm=_length(short_ends, spacing_mm),
+        ends=ends,
+        short_ends=short_ends,
+        n_pixels=best[1],
+    )
 
 
 def feret_3d(mask: Bools, spacing_mm: tuple[float, float, float]) -> float:
@@ -127,14 +136,22 @@ def _long_axis(pixels: Floats, spacing_mm: tuple[float, float]) -> tuple[Floats,
     return ends, length
 
 
-def _short_axis(pixels: Floats, ends: Floats, spacing_mm: tuple[float, float]) -> float:
+def _short_axis(pixels: Floats, ends: Floats, spacing_mm: tuple[float, float]) -> Floats:
+    """The ends of the longest chord at right angles to the long axis; of equals the one nearest to its middle."""
     along = (ends[1] - ends[0]) * spacing_mm
     along /= np.linalg.norm(along)
+    turn = np.array([along, (-along[1], along[0])])
     outline = _midpoints(pixels) * spacing_mm
-    outline = outline[ConvexHull(outline).vertices]
-    turned = np.stack([outline @ along, outline @ (-along[1], along[0])], axis=1)
+    turned = outline[ConvexHull(outline).vertices] @ turn.T
     low, high = _chords(turned, turned[:, 0])
-    return float((high - low).max())
+    from_middle = np.abs(turned[:, 0] - (ends.mean(axis=0) * spacing_mm) @ along)
+    longest = np.lexsort((from_middle, -(high - low).round(9)))[0]
+    chord = np.array([(turned[longest, 0], low[longest]), (turned[longest, 0], high[longest])])
+    return chord @ turn / spacing_mm
+
+
+def _length(ends: Floats, spacing_mm: tuple[float, float]) -> float:
+    return float(np.linalg.norm((ends[1] - ends[0]) * spacing_mm))
 
 
 def _hull_pixels(lines: Lines) -> Floats:

@@ -73,9 +73,10 @@ def size_columns(region: Region, grid: Grid, plane: Plane, volume_mm3: float | N
     rows, columns = plane.in_plane
     spacing = (grid.spacing_mm[rows], grid.spacing_mm[columns])
     found = largest_slice(np.moveaxis(region.mask, plane.axis, 0), spacing)
-    ends = np.zeros((2, 3)) + region.start
+    ends = np.zeros((4, 3)) + region.start
     ends[:, plane.axis] += found.slice_index
-    ends[:, [rows, columns]] += found.ends
+    ends[:, [rows, columns]] += np.concatenate([found.ends, found.short_ends])
+    long_ends, short_ends = np.split(grid.to_lps(ends), 2)
     in_volume = volume_mm3 is not None
     return {
         "n_voxels": region.n_voxels,
@@ -85,7 +86,8 @@ def size_columns(region: Region, grid: Grid, plane: Plane, volume_mm3: float | N
         "short_axis_mm": found.short_mm,
         "diameter_plane": plane.name,
         "diameter_slice": region.box[plane.axis].start + found.slice_index,
-        "long_axis_ends_mm": grid.to_lps(ends).ravel().tolist(),
+        "long_axis_ends_mm": long_ends.ravel().tolist(),
+        "short_axis_ends_mm": short_ends.ravel().tolist(),
         "axial_long_axis_mm": found.long_mm if plane.is_axial and in_volume else None,
         "feret_3d_mm": max(feret_3d(region.mask, grid.spacing_mm), found.long_mm) if in_volume else None,
         "sphere_diameter_mm": (6.0 * volume_mm3 / np.pi) ** (1.0 / 3.0) if volume_mm3 is not None else None,

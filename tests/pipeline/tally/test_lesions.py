@@ -42,8 +42,13 @@ def test_ellipsoid_comes_back_in_every_orientation(direction: tuple[float, ...])
     ends = np.reshape(row["long_axis_ends_mm"], (2, 3))
     assert np.linalg.norm(ends[1] - ends[0]) == pytest.approx(row["long_axis_mm"])
     assert abs(ends[1] - ends[0])[1] == pytest.approx(row["long_axis_mm"], rel=0.05)
+    short = np.reshape(row["short_axis_ends_mm"], (2, 3))
+    assert np.linalg.norm(short[1] - short[0]) == pytest.approx(row["short_axis_mm"])
+    assert np.dot(short[1] - short[0], ends[1] - ends[0]) == pytest.approx(0, abs=1e-9)
+    assert np.linalg.norm(short.mean(axis=0) - ends.mean(axis=0)) < 5  # half the long axis is 11
     across = 2 - int(np.argmax(np.abs(np.reshape(direction, (3, 3))[2])))
     assert probe.to_index(ends)[:, across] == pytest.approx([row["diameter_slice"]] * 2)
+    assert probe.to_index(short)[:, across] == pytest.approx([row["diameter_slice"]] * 2)
 
 
 def test_cube() -> None:
