@@ -33,6 +33,7 @@ class Reason(StrEnum):
     GANTRY_TILT = "gantry_tilt"
     # Values
     NO_VALUES = "no_values"
+    MIXED_UNITS = "mixed_units"
     # Masks
     MASK_MISSING = "mask_missing"
     MASK_GRID = "mask_grid"
@@ -80,7 +81,7 @@ MEANING: dict[Reason, tuple[str, str]] = {
         "Leave it out by a `select` rule, or complete the series.",
     ),
     Reason.LOCALIZER: ("A scout image, for planning only.", "Nothing; it is kept out on purpose."),
-    Reason.MOSAIC: ("Many slices tiled in one image (Siemens mosaic).", "Convert it with dcm2niix first."),
+    Reason.MOSAIC: ("Many slices tiled in one image (Siemens mosaic, UIH grid).", "Convert it with dcm2niix first."),
     Reason.COLOUR: ("Colour pictures hold no measurement.", "Leave it out by a `select` rule."),
     Reason.NO_GEOMETRY: ("Position or spacing of the voxels is missing.", "Give the scan with its geometry."),
     Reason.GEOMETRY_CONFLICT: (
@@ -107,6 +108,10 @@ MEANING: dict[Reason, tuple[str, str]] = {
         "Set `ingest.on_tilt: resample`.",
     ),
     Reason.NO_VALUES: ("The voxels hold no finite or no differing value.", "Check the file."),
+    Reason.MIXED_UNITS: (
+        "Slices disagree about what their values mean.",
+        "Fetch the series again, or split it.",
+    ),
     Reason.MASK_MISSING: (
         "The recipe wants masks that exist already, and this scan names none.",
         "Add it to the manifest.",

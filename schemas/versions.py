@@ -4,8 +4,11 @@ A number goes up when the stage gives other figures for the same input; golden t
 forgotten. A speed-up that changes nothing leaves it alone.
 """
 
-DECODER = 1
+DECODER = 2
 """Enters `ingest_id`: what turns files into voxels."""
+
+HEADERS = 2
+"""Of the records in `private/index`: what index reads of a file; those of another version are read again."""
 
 PREPROCESS = 1
 """Resampling and normalising."""

@@ -43,6 +43,8 @@ LOSSY_SYNTAXES = {
 _INTEGERS = {8: "u1", 16: "u2", 32: "u4"}
 _FLOATS = {0x7FE00008: "<f4", 0x7FE00009: "<f8"}
 _UNDEFINED = 0xFFFFFFFF
+_PIXEL_VRS = (b"OB", b"OW", b"OF", b"OD", b"UN")
+"""All begin with an odd byte: no length of an implicit element, which is even, looks like one."""
 _PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _GEOMETRY_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 
@@ -175,8 +177,8 @@ def _is_known(syntax: UID) -> bool:
 def _pixel_element(part: Part10, data: bytes) -> tuple[int, int, np.dtype[Any]]:
     """Where the pixels start, how many bytes they say to be, and of which type they are."""
     at = part.pixels_at or 0
-    implicit = part.transfer_syntax == IMPLICIT_LITTLE
-    start = at + (8 if implicit else 12)
+    # not by the transfer syntax: files that are written otherwise than they say are read by pydicom nevertheless
+    start = at + (12 if data[at + 4 : at + 6] in _PIXEL_VRS else 8)
     if start > len(data):
         raise ScanError(Reason.TRUNCATED, "an image ends before its pixels: fetch the file again")
     group, number = unpack_from("<HH", data, at)

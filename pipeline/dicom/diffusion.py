@@ -1,8 +1,11 @@
-"""How strongly an MR image is weighted by diffusion, where scanners wrote it before the standard had a place for it.
+"""What scanners say of an MR image in private elements that the standard has a place for: diffusion and component.
 
-Private elements as the vendors' conformance statements and pydicom's private dictionary have them. GE adds 1e9 to the
-b-values of some protocols, so what is left of a division by it is the b-value, and uses the element for other things
-where the sequence is not echo planar.
+Private elements as the vendors' conformance statements, pydicom's private dictionary and UIH's own list (dcm2niix issue
+225) have them. GE adds 1e9 to the b-values of some protocols, so what is left of a division by it is the b-value, and
+uses the element for other things where the sequence is not echo planar.
+
+Enhanced objects of all vendors have the standard's macro of diffusion. Where it was lost, the frame's groups may still
+hold the private elements, themselves or in a private sequence, as Philips has it.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from pydicom import Dataset
 
 from pipeline.dicom.acquisition import real, reals, text
 
-_GE, _GE_BIAS = "GEMS_PARM_01", 1e9
+_GE, _GE_BIAS, _UIH = "GEMS_PARM_01", 1e9, "Image Private Header"
 
 
 class _Private(NamedTuple):
@@ -33,29 +36,52 @@ _B_VALUES = (
     _Private(0x0019, "SIEMENS MR HEADER", (0x0C,)),
     _Private(0x0043, _GE, (0x39,), convert=lambda value: value % _GE_BIAS),
     _Private(0x2001, "Philips Imaging DD 001", (0x03,), "<f"),
+    _Private(0x0065, _UIH, (0x09,), "<d"),
 )
 _GRADIENTS = (
     _Private(0x0019, "SIEMENS MR HEADER", (0x0E,), "<3d"),
     _Private(0x0019, "GEMS_ACQU_01", (0xBB, 0xBC, 0xBD)),
     _Private(0x2005, "Philips MR Imaging DD 001", (0xB0, 0xB1, 0xB2), "<f"),
+    _Private(0x0065, _UIH, (0x37,), "<3d"),
 )
+_COMPONENT = _Private(0x0043, _GE, (0x2F,), "<h")
+"""Magnitude 0, phase 1, real 2, imaginary 3, in one series of GE."""
 
 _SCANNING_SEQUENCE = 0x00180020
 
-DIFFUSION_TAGS: frozenset[int] = frozenset({_SCANNING_SEQUENCE}) | frozenset(
+PRIVATE_TAGS: frozenset[int] = frozenset({_SCANNING_SEQUENCE}) | frozenset(
     (private.group << 16) + tag
-    for private in (*_B_VALUES, *_GRADIENTS)
+    for private in (*_B_VALUES, *_GRADIENTS, _COMPONENT)
     for block in range(0x10, 0x18)
     for tag in (block, *((block << 8) + element for element in private.elements))
 )
 """All that is read for it, in any of the blocks where it usually is."""
 
 
+def private_component(dataset: Dataset) -> float | None:
+    """Which component of a complex image a classic image is, where its vendor (GE) wrote it."""
+    found = _read(dataset, _COMPONENT) if any(_private_tags(dataset)) else []
+    return found[0] if found else None
+
+
+def private_diffusion_of_group(group: Dataset) -> dict[str, Any]:
+    """The same as `private_diffusion` for the functional groups of a frame, their private sequences included."""
+    for tag in _private_tags(group):
+        items = group[tag].value if group[tag].VR == "SQ" else ()
+        for item in items or ():
+            public = {k: item.get(k) for k in ("DiffusionBValue", "DiffusionGradientOrientation")}
+            if public["DiffusionBValue"] is not None:
+                return public
+            if found := private_diffusion(item):
+                return found
+    return private_diffusion(group)
+
+
 def private_diffusion(dataset: Dataset) -> dict[str, Any]:
     """DiffusionBValue in s/mm2 and DiffusionGradientOrientation of a classic image, those that its vendor wrote."""
-    if not any(tag >> 16 & 1 for tag in dataset.keys()):  # noqa: SIM118 - a data set iterates over elements
+    if not any(_private_tags(dataset)):
         return {}
-    values = next((v for private in _B_VALUES if (v := _read(dataset, private))), None)
+    values = next((v for private in _b_values(dataset) if (v := _read(dataset, private))), None)
     if values is None:
         return {}
     found: dict[str, Any] = {"DiffusionBValue": values[0]}
@@ -65,10 +91,18 @@ def private_diffusion(dataset: Dataset) -> dict[str, Any]:
     return found
 
 
+def _b_values(dataset: Dataset) -> list[_Private]:
+    """Where to look for a b-value."""
+    is_echo_planar = "EP" in (text(dataset.get("ScanningSequence")) or "")
+    return [private for private in _B_VALUES if private.creator != _GE or is_echo_planar]
+
+
+def _private_tags(dataset: Dataset) -> list[int]:
+    return [int(tag) for tag in dataset.keys() if tag >> 16 & 1]  # noqa: SIM118 - a data set iterates over elements
+
+
 def _read(dataset: Dataset, private: _Private) -> list[float]:
     """The numbers of a private entry; none where it is not there or not all of it."""
-    if private.creator == _GE and "EP" not in (text(dataset.get("ScanningSequence")) or ""):
-        return []
     try:
         block = dataset.private_block(private.group, private.creator)
         values = [number for element in private.elements for number in _numbers(block[element].value, private.binary)]

@@ -11,7 +11,7 @@ import numpy as np
 from pydicom import Dataset
 
 from pipeline.dicom.acquisition import real, reals, text
-from pipeline.dicom.diffusion import private_diffusion
+from pipeline.dicom.diffusion import private_component, private_diffusion, private_diffusion_of_group
 from pipeline.grid import Floats
 
 TRAITS: dict[str, str] = {
@@ -27,6 +27,8 @@ TRAITS: dict[str, str] = {
     "flip_angle": "FlipAngle",
     "kernel": "ConvolutionKernel",
     "kvp": "KVP",
+    "frame_reference_time": "FrameReferenceTime",
+    "component": "",
     "energy_window": "",
     "detector": "",
     "time_slot": "",
@@ -116,6 +118,7 @@ def classic_frame(dataset: Dataset) -> Frame:
     if values["DiffusionBValue"] is None:
         values |= private_diffusion(dataset)
     traits = {name: values.get(keyword) for name, keyword in TRAITS.items() if keyword}
+    traits["component"] = private_component(dataset)
     return frame(None, *(values.get(keyword) for keyword in PLACE_KEYWORDS), traits=traits)
 
 
@@ -140,6 +143,7 @@ def frame(number: int | None, position: Any, orientation: Any, spacing: Any, *, 
 
 def _functional_frame(number: int, groups: Dataset, shared: Dataset) -> Frame:
     def group(sequence: str) -> Dataset:
+        """The item of a macro: the frame's own, else that of all frames."""
         for level in (groups, shared):
             if level.get(sequence):
                 return level[sequence].value[0]
@@ -148,6 +152,9 @@ def _functional_frame(number: int, groups: Dataset, shared: Dataset) -> Frame:
     traits = {name: group(sequence).get(keyword) for name, (sequence, keyword) in _FUNCTIONAL.items()}
     gradient = group("MRDiffusionSequence").get("DiffusionGradientDirectionSequence") or [Dataset()]
     traits["gradient"] = gradient[0].get("DiffusionGradientOrientation")
+    if traits["b_value"] is None:
+        found = {k: v for level in (shared, groups) for k, v in private_diffusion_of_group(level).items()}
+        traits |= {"b_value": found.get("DiffusionBValue"), "gradient": found.get("DiffusionGradientOrientation")}
     for sequence in _FRAME_TYPES:
         traits["image_type"] = traits.get("image_type") or group(sequence).get("FrameType")
     place = [group(sequence).get(keyword) for sequence, keyword in zip(_PLANE, PLACE_KEYWORDS, strict=True)]

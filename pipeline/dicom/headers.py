@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from struct import pack
 from typing import Any, BinaryIO
 
 from pydicom import Dataset
@@ -21,7 +22,7 @@ from pydicom.multival import MultiValue
 
 from pipeline.dicom import acquisition, nm
 from pipeline.dicom.acquisition import VARYING, attributes_of, real, text
-from pipeline.dicom.diffusion import DIFFUSION_TAGS
+from pipeline.dicom.diffusion import PRIVATE_TAGS
 from pipeline.dicom.elements import CHARSET, Element, Incomplete, Unusual, scan
 from pipeline.dicom.frames import (
     CLASSIC_KEYWORDS,
@@ -34,31 +35,10 @@ from pipeline.dicom.frames import (
 )
 from pipeline.dicom.part10 import dataset_of_elements, read_header_by_pydicom
 from pipeline.dicom.quiet import quiet
+from pipeline.dicom.sop_classes import IMAGES, NOT_IMAGES
 
 Record = tuple[str, str]
 """Kind (dicom, not_image, unreadable) and record, as JSON."""
-
-NOT_IMAGES = {
-    "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
-    "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation
-    "1.2.840.10008.5.1.4.1.1.30",  # Parametric Map
-    "1.2.840.10008.5.1.4.1.1.481.2",  # RT Dose
-}
-"""SOP classes that have rows and columns and are no images of a patient."""
-
-IMAGES = {
-    "1.2.840.10008.5.1.4.1.1.2",  # CT
-    "1.2.840.10008.5.1.4.1.1.2.1",  # Enhanced CT
-    "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy Converted Enhanced CT
-    "1.2.840.10008.5.1.4.1.1.4",  # MR
-    "1.2.840.10008.5.1.4.1.1.4.1",  # Enhanced MR
-    "1.2.840.10008.5.1.4.1.1.4.4",  # Legacy Converted Enhanced MR
-    "1.2.840.10008.5.1.4.1.1.20",  # NM
-    "1.2.840.10008.5.1.4.1.1.128",  # PET
-    "1.2.840.10008.5.1.4.1.1.130",  # Enhanced PET
-    "1.2.840.10008.5.1.4.1.1.128.1",  # Legacy Converted Enhanced PET
-}
-"""SOP classes that are images for sure: one without rows or columns is damaged."""
 
 _COMMON: dict[str, str] = {
     "patient_id": "PatientID",
@@ -96,7 +76,7 @@ _OWN_KEYWORDS: dict[int, str] = {
     if (tag := tag_for_keyword(keyword)) is not None
 }
 _OWN_VRS = {tag: dictionary_VR(tag) for tag in _OWN_KEYWORDS}
-_STEADY_TAGS = (_tags([*CLASSIC_KEYWORDS]) | DIFFUSION_TAGS) - set(_OWN_KEYWORDS)
+_STEADY_TAGS = (_tags([*CLASSIC_KEYWORDS]) | PRIVATE_TAGS) - set(_OWN_KEYWORDS)
 _ALL_TAGS = _COMMON_TAGS | _STEADY_TAGS | frozenset(_OWN_KEYWORDS)
 _REFUSED = _tags(
     [
@@ -130,12 +110,17 @@ class Header:
         return cls(_parse_common(common), data["uid"], frames, data["varying"])
 
 
+_FIRST_TAGS = {
+    pack(order, group, element)
+    for order in ("<HH", ">HH")
+    for group, elements in ((0x0002, (0, 1, 2, 3, 0x10)), (0x0008, (0, 1, 5, 6, 8, 0x12, 0x16, 0x18)))
+    for element in elements
+}
+
+
 def looks_like_dicom(start: bytes) -> bool:
     """Whether the first bytes are those of a DICOM file; one without preamble starts with group 0002 or 0008."""
-    if start[128:132] == b"DICM":
-        return True
-    groups, numbers = (b"\x08\x00", b"\x02\x00"), (b"\x00\x00", b"\x01\x00", b"\x05\x00", b"\x08\x00", b"\x16\x00")
-    return start[:2] in groups and start[2:4] in numbers
+    return start[128:132] == b"DICM" or start[:4] in _FIRST_TAGS
 
 
 def read_header(stream: BinaryIO, *, start: bytes, size: int) -> Record:
@@ -184,7 +169,7 @@ def fast_record(data: bytes) -> Record:
         common = _common_of_elements(key, scanned.transfer_syntax, scanned.implicit)
         kind = _kind(_parse_common(common))
         if kind != "dicom":
-            return kind, "{}"
+            return kind, _why(_parse_common(common)) if kind == "unreadable" else "{}"
         steady = _steady_frame(tuple(e for e in scanned.elements if e.tag in _STEADY_TAGS), scanned.implicit)
         values = {
             _OWN_KEYWORDS[e.tag]: _own_value(e, scanned.implicit) for e in scanned.elements if e.tag in _OWN_KEYWORDS
@@ -201,6 +186,8 @@ def record_of(dataset: Dataset) -> Record:
     syntax = text(dataset.file_meta.get("TransferSyntaxUID")) if hasattr(dataset, "file_meta") else None
     common = common_of(dataset, syntax)
     kind = _kind(_parse_common(common))
+    if kind == "unreadable":
+        return kind, _why(_parse_common(common))
     if kind != "dicom":
         return kind, mask_record(dataset)
     values = {keyword: dataset.get(keyword) for keyword in _OWN_KEYWORDS.values() if keyword in dataset}
@@ -239,6 +226,7 @@ def common_of(dataset: Dataset, transfer_syntax: str | None) -> str:
     common |= {name: int(real(dataset.get(keyword)) or default) for name, (keyword, default) in _NUMBERS.items()}
     attributes = {k: v for k, v in attributes_of(dataset).items() if k not in VARYING}
     common |= {"transfer_syntax": transfer_syntax, "attributes": attributes}
+    common["modality"] = (common["modality"] or "").upper() or IMAGES.get(common["sop_class"] or "")
     return json.dumps({k: v for k, v in common.items() if v is not None}, sort_keys=True)
 
 
@@ -249,6 +237,20 @@ def _kind(common: Mapping[str, Any]) -> str:
     if common["rows"] < 1 or common["columns"] < 1:
         return "unreadable" if sop_class in IMAGES else "not_image"
     return "not_image" if sop_class in NOT_IMAGES else "dicom"
+
+
+def _why(common: Mapping[str, Any]) -> str:
+    """What an unreadable header lacks, as a record."""
+    if not common.get("sop_class"):
+        return unreadable("a DICOM file does not say what it is (SOPClassUID is missing): fetch or export it again")
+    if not common.get("series_uid"):
+        return unreadable("a DICOM file belongs to no series (SeriesInstanceUID is missing): fetch or export it again")
+    return unreadable("an image has no rows or no columns: fetch it again")
+
+
+def unreadable(why: str) -> str:
+    """The record of a file that cannot be read, with a sentence for its row."""
+    return json.dumps({"why": why})
 
 
 def _dump(common: str, frames: list[Frame], values: Mapping[str, Any]) -> str:

@@ -70,7 +70,9 @@ def _position(detector: Dataset, slice_number: float | None, step: float | None)
     The sign of SpacingBetweenSlices is the direction along row x column (PS3.3 C.8.4.15).
     """
     first, cosines = reals(detector.get("ImagePositionPatient")), reals(detector.get("ImageOrientationPatient"))
-    if slice_number is None or step is None or first is None or cosines is None or len(first) + len(cosines) != 9:
+    if slice_number is None or first is None or cosines is None or len(first) + len(cosines) != 9:
         return first
+    if step is None:  # of the first slice alone it is known where it lies
+        return first if slice_number == 1 else None
     normal = np.cross(cosines[:3], cosines[3:])
     return [float(x) for x in np.array(first) + (slice_number - 1) * step * normal]

@@ -14,14 +14,18 @@ from itertools import combinations, pairwise
 
 from pipeline.dicom.frames import TRAITS, Frame, positions_of
 from pipeline.dicom.geometry import are_parallel, axes, places
+from pipeline.dicom.sop_classes import IMAGES
 from pipeline.errors import ScanError
 
 LOCALIZER = "localizer"
 """Reason of the part that holds the scouts of a series."""
+SOP_CLASS = "sop_class"
+"""Reason of parts that are objects of different kinds, as a screen shot among slices is."""
 VIEW = "view"
 """Reason of parts that are planar views."""
 
-_TIME = "acquisition_time"
+_TIMES = ("trigger_time", "frame_reference_time", "acquisition_time")
+"""Traits that may differ from slice to slice of one volume too, so that equal values do not make a volume."""
 _MOST_TRAITS = 3
 
 
@@ -37,6 +41,8 @@ class Slice:
     """Where it lies."""
     shape: tuple[int, int]
     """Rows, columns."""
+    sop_class: str = ""
+    """SOP Class UID of its object."""
 
     @property
     def identity(self) -> tuple[str, int | None]:
@@ -64,6 +70,15 @@ def split(slices: Sequence[Slice], *, planar: bool = False) -> list[Part]:
     ordered = sorted(slices, key=lambda s: (s.uid, s.frame.number or 0, s.file))
     if planar:
         return _views(ordered)
+    classes = sorted({each.sop_class for each in ordered}, key=lambda uid: (uid not in IMAGES, uid))
+    if len(classes) == 1:
+        return _split_images(ordered)
+    parts = [part for uid in classes for part in _split_images([s for s in ordered if s.sop_class == uid])]
+    return [Part(p.slices, SOP_CLASS if p.reason is None else f"{SOP_CLASS}, {p.reason}") for p in parts]
+
+
+def _split_images(ordered: list[Slice]) -> list[Part]:
+    """The volumes of objects of one kind."""
     scouts = [each for each in ordered if is_localizer(each)]
     rest = [each for each in ordered if not is_localizer(each)]
     if not rest:
@@ -135,13 +150,17 @@ def _split_by_traits(slices: list[Slice]) -> list[Part]:
     if _is_clear(slices):
         return [Part(tuple(slices), None)]
     names = [name for name in TRAITS if len({s.frame.traits.get(name) for s in slices}) > 1]
+    fewest = max(len({s.identity for s in group}) for group in _same_places(slices))
     for count in range(1, _MOST_TRAITS + 1):
         for chosen in combinations(names, count):
             groups = _group(slices, chosen)
-            if len(groups) < len(slices) and all(_is_clear(group) for group in groups):
+            most = fewest if any(name in _TIMES for name in chosen) else len(slices) - 1
+            if len(groups) <= most and all(_is_clear(group) for group in groups):
                 return [Part(tuple(group), ", ".join(chosen)) for group in groups]
-    rounds = _rounds(slices)
-    return [Part(tuple(r), _TIME) for r in rounds] if rounds else [Part(tuple(slices), None)]
+    for name in _TIMES:
+        if rounds := _rounds(slices, name):
+            return [Part(tuple(each), name) for each in rounds]
+    return [Part(tuple(slices), None)]
 
 
 def _group(slices: list[Slice], names: Sequence[str]) -> list[list[Slice]]:
@@ -155,21 +174,21 @@ def _sortable(key: tuple[Hashable, ...]) -> list[tuple[int, float, str]]:
     return [(0, float(v), "") if isinstance(v, int | float) else (1, 0.0, str(v)) for v in key]
 
 
-def _rounds(slices: list[Slice]) -> list[list[Slice]] | None:
+def _rounds(slices: list[Slice], time: str) -> list[list[Slice]] | None:
     """Slices that were taken round by round, each place once in each, every round after the one before; else None."""
     at = _same_places(slices)
     if len({len(group) for group in at}) != 1:
         return None
-    sorted_groups = [sorted(group, key=lambda s: _time(s)) for group in at]
+    sorted_groups = [sorted(group, key=lambda s: _time(s, time)) for group in at]
     rounds = [list(members) for members in zip(*sorted_groups, strict=True)]
     for earlier, later in pairwise(rounds):
-        if not max(_time(s) for s in earlier) < min(_time(s) for s in later):
+        if not max(_time(s, time) for s in earlier) < min(_time(s, time) for s in later):
             return None
     return rounds if len(at) > 1 else None
 
 
-def _time(slice_: Slice) -> float:
-    return float(slice_.frame.traits.get(_TIME, 0.0))
+def _time(slice_: Slice, name: str) -> float:
+    return float(slice_.frame.traits.get(name, 0.0))
 
 
 def _is_clear(slices: Sequence[Slice]) -> bool:

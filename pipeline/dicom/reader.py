@@ -16,7 +16,7 @@ from pipeline.dicom.frames import PLACE_KEYWORDS, Frame, frames_of, positions_of
 from pipeline.dicom.geometry import Stack, are_parallel, axes, places, stack
 from pipeline.dicom.part10 import Part10, open_part10
 from pipeline.dicom.suv import SUV_TAGS
-from pipeline.dicom.units import UNIT_KEYWORDS, units_of
+from pipeline.dicom.units import UNIT_KEYWORDS, check_scales, units_of
 from pipeline.dicom.values import Voxels, check_values, rescale, slopes_of
 from pipeline.errors import ScanError
 from pipeline.grid import Floats, Grid, Volume
@@ -103,6 +103,7 @@ def read_dicom(entry: SeriesEntry, config: CohortConfig) -> SourceVolume:
     reading = _read(entry, config)
     pictures, copies = without_copies(reading.pictures)
     reading.pictures.clear()  # who holds a picture holds its file
+    check_scales(reading.headers)
     instances = {picture.uid for picture in pictures}
     if entry.part_reason == "view" or _is_planar(reading.headers[0]):
         source = _planar(pictures)

@@ -9,6 +9,9 @@ from pipeline.dicom import nm
 from pipeline.dicom.parts import Part, is_localizer
 from schemas.reasons import Reason
 
+_MOSAICS = {"MOSAIC", "VFRAME"}
+"""As Siemens and UIH call it in the ImageType."""
+
 
 def refusal(common: Mapping[str, Any], part: Part, n_voxels: int, *, max_voxels: int) -> tuple[Reason, str] | None:
     """Why the slices of a part cannot be a volume, with a sentence; None where nothing speaks against it."""
@@ -17,7 +20,7 @@ def refusal(common: Mapping[str, Any], part: Part, n_voxels: int, *, max_voxels:
     kind = nm.picture_kind(image_type)
     if samples != 1 or common.get("photometric") == "PALETTE COLOR":
         return Reason.COLOUR, f"pixels are colours ({samples} samples each); one measured value is allowed"
-    if "MOSAIC" in image_type:
+    if not _MOSAICS.isdisjoint(image_type):
         return (
             Reason.MOSAIC,
             f"{len(part.slices)} images of {common['rows']} x {common['columns']} pixels, each with the tiles of a "

@@ -47,6 +47,7 @@ SUV_TAGS: frozenset[int] = frozenset(
 
 _BY_OTHER = {"LBM": "SUVlbm", "LBMJAMES128": "SUVlbm", "LBMJANMA": "SUVlbm", "BSA": "SUVbsa", "IBW": "SUVibw"}
 _LEAST_DOSE_BQ = 1e5
+_WEIGHTS_KG = (0.5, 500.0)
 _DAY_S = 86400.0
 
 
@@ -126,6 +127,8 @@ def _by_weight_and_dose(header: Dataset, times: _Times) -> float:
     weight = real(header.get("PatientWeight"))
     if not weight or weight < 0:
         raise _Unknown("the patient's weight is missing")
+    if not _WEIGHTS_KG[0] <= weight <= _WEIGHTS_KG[1]:
+        raise _Unknown("the patient's weight is below 0.5 or above 500: it is probably not in kg")
     drug = _drug(header)
     dose = real(drug.get("RadionuclideTotalDose"))
     if not dose or dose < 0:

@@ -12,6 +12,7 @@ from pydicom import Dataset
 from pipeline.dicom.part10 import read_header_by_pydicom
 from pipeline.dicom.quiet import quiet
 from pipeline.errors import ScanError
+from pipeline.sources.files import path_of
 from pipeline.sources.opening import read_file
 from pipeline.store import Store
 from schemas.reasons import Reason
@@ -51,7 +52,7 @@ def _content(uri: str, storage_options: dict[str, Any]) -> BinaryIO:
     if "://" in uri:
         return BytesIO(read_file(uri, storage_options=storage_options))
     try:
-        return Path(uri).open("rb")
+        return Path(path_of(uri)).open("rb")
     except OSError as error:
         raise ScanError(Reason.UNREADABLE, f"a file of the series cannot be opened: {error.strerror}") from error
 

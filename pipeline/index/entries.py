@@ -112,6 +112,7 @@ class Describer:
         for each in found:
             name, row = each.file.name, each.row
             person = self._person_of_file(each)
+            why = json.loads(each.record).get("why", problem[1])
             entry = SeriesEntry(
                 **self._keys(person, row.modality or bids_modality(name), part=0),
                 version=version_of({name: each.file.size}, self.ingest),
@@ -122,7 +123,7 @@ class Describer:
                 source_bytes=each.file.size,
                 masks=MaskUris(),
                 is_absent=absent,
-                problem=problem,
+                problem=(problem[0], why),
             )
             yield Described(entry, person, row.clinical)
 
@@ -141,7 +142,13 @@ class Describer:
             series=str(common["series_uid"]),
         )
         slices = [
-            Slice(number, header.uid, frame, (header.common["rows"], header.common["columns"]))
+            Slice(
+                number,
+                header.uid,
+                frame,
+                (header.common["rows"], header.common["columns"]),
+                str(header.common.get("sop_class")),
+            )
             for number, (_, header) in enumerate(members)
             for frame in header.frames
         ]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, BinaryIO
 
-from pipeline.dicom.headers import Record, looks_like_dicom, read_header, record_of
+from pipeline.dicom.headers import Record, looks_like_dicom, read_header, record_of, unreadable
 from pipeline.dicom.quiet import quiet
 from pipeline.errors import ScanError
 from pipeline.nifti import header_record, is_nifti
@@ -84,8 +84,8 @@ def inspect(file: SourceFile, *, storage_options: dict[str, Any]) -> Record:
                 return record_of(dicomweb.read_header(file.uri))
         with open_file(file, storage_options=storage_options) as stream:
             return _inspect(file, stream)
-    except ScanError:
-        return UNREADABLE
+    except ScanError as error:
+        return "unreadable", unreadable(error.sentence)
 
 
 def inspect_task(arguments: dict[str, Any], _: bytes) -> tuple[dict[str, Any], bytes]:
@@ -108,8 +108,12 @@ def _inspect(file: SourceFile, stream: BinaryIO) -> Record:
         return "nifti", json.dumps(header_record(start, stream.read(8), file.name))
     if looks_like_dicom(start):
         return read_header(stream, start=start, size=file.size)
-    should_be = file.name.lower().endswith((".dcm", ".dicom")) or is_archive(file.name)
-    return UNREADABLE if should_be else ("not_dicom", "{}")
+    if is_archive(file.name):
+        return UNREADABLE
+    if not file.name.lower().endswith((".dcm", ".dicom")):
+        return "not_dicom", "{}"
+    said = "has other content: see what it is" if start else "is empty: fetch it again"
+    return "unreadable", unreadable(f"a file with the name of a DICOM file {said}")
 
 
 def _inspect_batch(files: Sequence[SourceFile], storage_options: dict[str, Any]) -> list[Record]:

@@ -33,7 +33,9 @@ from schemas.catalog import INDEX
 from schemas.columns import STRINGS
 from schemas.config import CohortConfig
 from schemas.reasons import Reason
+from schemas.versions import HEADERS
 
+_VERSION = b"headers"
 UNREADABLE = (Reason.UNREADABLE, "a file that should be a DICOM image or a NIfTI cannot be read: fetch it again")
 MISSING = (Reason.UNREADABLE, "row {number} of the manifest names a file or folder that is not there: correct the row")
 
@@ -116,7 +118,7 @@ def _records(
 
 
 def _known(previous: pa.Table | None) -> dict[tuple[str, int, str], Record]:
-    if previous is None:
+    if previous is None or (previous.schema.metadata or {}).get(_VERSION) != str(HEADERS).encode():
         return {}
     columns = [previous[name].to_pylist() for name in ("uri", "size", "stamp", "kind", "header")]
     return {
@@ -164,7 +166,7 @@ def _files_table(files: Sequence[SourceFile], records: Sequence[Record], given: 
         "kind": [kind for kind, _ in records] + [MASK] * len(given),
         "header": [header for _, header in records] + [file.digest for file in given],
     }
-    return pa.table(columns, schema=INDEX)
+    return pa.table(columns, schema=INDEX.with_metadata({_VERSION: str(HEADERS)}))
 
 
 def _crosswalk(described: Sequence[Described], masks: Mapping[str, MaskUris]) -> pa.Table:

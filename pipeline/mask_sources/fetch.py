@@ -12,6 +12,7 @@ from typing import Any
 import fsspec
 
 from pipeline.errors import ScanError
+from pipeline.sources.files import path_of
 from pipeline.store import open_filesystem, service_errors
 from schemas.reasons import Reason
 
@@ -27,7 +28,7 @@ def local_file(uri: str, storage_options: dict[str, Any] | None = None) -> Itera
         ScanError: MASK_MISSING, there is no such file, or several.
         ServiceError: the object storage does not answer.
     """
-    filesystem, path = open_filesystem(uri, storage_options or {})
+    filesystem, path = open_filesystem(path_of(uri), storage_options or {})
     with service_errors("reading a mask"):
         path = _one_file(filesystem, path)
     if "://" not in uri or uri.startswith("file://"):

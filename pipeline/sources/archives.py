@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pipeline.errors import ScanError
-from pipeline.sources.files import SourceFile
+from pipeline.sources.files import SourceFile, address_of, path_of
 from pipeline.sources.remote import stamp_of
 from pipeline.store.filesystem import open_filesystem, service_errors
 from schemas.reasons import Reason
@@ -95,9 +95,9 @@ class _Archive:
                 self._member: Callable[[str], IO[bytes] | None] = self._bundle.open
             else:
                 self._file = _unpacked(file, name)
-                self._bundle = tarfile.TarFile(fileobj=self._file)
-                self._sizes = {member.name: member.size for member in self._bundle.getmembers() if member.isfile()}
-                self._member = self._bundle.extractfile
+                bundle = self._bundle = tarfile.TarFile(fileobj=self._file)
+                self._sizes = {address_of(member.name): member.size for member in bundle if member.isfile()}
+                self._member = lambda member: bundle.extractfile(path_of(member))
         except BaseException:
             self._file.close()
             raise
@@ -141,7 +141,7 @@ def _opened(uri: str, storage_options: dict[str, Any]) -> _Archive:
 
 def _stamp(uri: str, storage_options: dict[str, Any]) -> str:
     if "://" not in uri:
-        status = Path(uri).stat()
+        status = Path(path_of(uri)).stat()
         return f"{status.st_mtime_ns} {status.st_size}"
     with service_errors("reading an archive of the source"):
         filesystem, path = open_filesystem(uri, storage_options)
@@ -151,7 +151,7 @@ def _stamp(uri: str, storage_options: dict[str, Any]) -> str:
 def _fetched(uri: str, storage_options: dict[str, Any]) -> IO[bytes]:
     """The archive's own bytes as a file to move about in; of a remote one a copy that has no name."""
     if "://" not in uri:
-        return Path(uri).open("rb")
+        return Path(path_of(uri)).open("rb")
     with service_errors("reading an archive of the source"):
         filesystem, path = open_filesystem(uri, storage_options)
         with filesystem.open(path, "rb") as remote:
@@ -190,6 +190,10 @@ def _damage() -> Iterator[None]:
         yield
     except _DAMAGE:
         raise ScanError(Reason.UNREADABLE, "an archive of the source is damaged: fetch it again") from None
+    except RuntimeError:  # as zipfile has it
+        raise ScanError(
+            Reason.UNREADABLE, "a file of an archive is locked by a password: unpack it into the source"
+        ) from None
 
 
 @atexit.register

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import SourceError
-from pipeline.sources.files import SourceFile
+from pipeline.sources.files import SourceFile, address_of
 from pipeline.store import MARK
 
 
@@ -41,7 +41,7 @@ def source_file(path: Path) -> SourceFile:
 
 
 def _source_file(path: str, name: str, status: os.stat_result) -> SourceFile:
-    return SourceFile(path, name, status.st_size, str(status.st_mtime_ns))
+    return SourceFile(address_of(path), address_of(name), status.st_size, str(status.st_mtime_ns))
 
 
 def _entries(folder: Path) -> tuple[list[os.DirEntry[str]], list[os.DirEntry[str]]]:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, cast
 from pipeline.errors import ScanError, ServiceError
 from pipeline.series import SeriesFile
 from pipeline.sources import archives, dicomweb
-from pipeline.sources.files import SourceFile
+from pipeline.sources.files import SourceFile, path_of
 from pipeline.store.filesystem import open_filesystem, service_errors
 from schemas.reasons import Reason
 
@@ -35,7 +35,7 @@ def read_file(uri: str, *, storage_options: dict[str, Any], start: int | None = 
         if uri.startswith(dicomweb.SCHEME):
             return dicomweb.read_instance(uri)[start:end]
         if "://" not in uri:
-            with Path(uri).open("rb") as file:
+            with Path(path_of(uri)).open("rb") as file:
                 file.seek(start or 0)
                 return file.read() if end is None else file.read(max(0, end - (start or 0)))
         with service_errors("reading a file of the source"):
@@ -52,7 +52,7 @@ def open_file(file: SourceFile, *, storage_options: dict[str, Any]) -> BinaryIO:
     """
     if "://" not in file.uri:
         with _source_errors():
-            return open(file.uri, "rb")
+            return open(path_of(file.uri), "rb")
     return cast("BinaryIO", _Fetched(file, storage_options))
 
 
