@@ -7,9 +7,11 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import MRImageStorage, generate_uid
 
-from pipeline.dicom.diffusion import private_diffusion
+from pipeline.dicom.diffusion import private_diffusion, private_diffusion_of_group
+from pipeline.dicom.frames import frames_of
 
 SIEMENS, GE, PHILIPS = (0x19, "SIEMENS MR HEADER"), (0x43, "GEMS_PARM_01"), (0x2001, "Philips Imaging DD 001")
+UIH = (0x65, "Image Private Header")
 
 
 def weighted(vendor: tuple[int, str], element: int, vr: str, value: Any, *, block: int = 0) -> Dataset:
@@ -31,6 +33,8 @@ def weighted(vendor: tuple[int, str], element: int, vr: str, value: Any, *, bloc
         (GE, 0x39, "UN", b"1000001000\\8\\0\\0", 1000.0),
         (PHILIPS, 0x03, "FL", 600.0, 600.0),
         (PHILIPS, 0x03, "UN", pack("<f", 600.0), 600.0),
+        (UIH, 0x09, "FD", 800.0, 800.0),
+        (UIH, 0x09, "UN", pack("<d", 800.0), 800.0),
         (SIEMENS, 0x0C, "UN", b"\xff\xfe", None),
         (PHILIPS, 0x03, "UN", b"\0", None),
     ],
@@ -71,3 +75,33 @@ def test_private_b_values_and_directions_tell_volumes_apart(maker: Any) -> None:
     assert {row["part_reason"] for row in rows} == {"gradient"}
     assert sorted(row["diffusion_b_value"] for row in rows) == [0.0, 800.0, 800.0]
     assert sorted(str(row.get("sequence_class")) for row in rows) == ["DWI", "DWI", "None"]
+
+
+def private_sequence(*items: Dataset) -> Dataset:
+    group = Dataset()
+    group.private_block(0x2005, "Philips MR Imaging DD 005", create=True).add_new(0x0F, "SQ", list(items))
+    return group
+
+
+def public(b_value: float) -> Dataset:
+    item = Dataset()
+    item.DiffusionBValue, item.DiffusionGradientOrientation = b_value, [0.0, 0.0, 1.0]
+    return item
+
+
+@pytest.mark.parametrize(
+    ("group", "expected"),
+    [
+        (weighted(SIEMENS, 0x0C, "IS", "800"), 800.0),
+        (weighted(UIH, 0x09, "FD", 600.0), 600.0),
+        (private_sequence(public(500.0)), 500.0),
+        (private_sequence(Dataset(), weighted(PHILIPS, 0x03, "FL", 400.0)), 400.0),
+        (private_sequence(), None),
+        (Dataset(), None),
+    ],
+)
+def test_functional_groups_that_lost_the_macro_of_diffusion(group: Dataset, expected: float | None) -> None:
+    assert private_diffusion_of_group(group).get("DiffusionBValue") == expected
+    enhanced = Dataset()
+    enhanced.PerFrameFunctionalGroupsSequence = [group]
+    assert frames_of(enhanced)[0].traits.get("b_value") == expected

@@ -132,6 +132,7 @@ def test_philips_counts() -> None:
     [
         ({"PatientWeight": None}, "weight"),
         ({"PatientWeight": 0.0}, "weight"),
+        ({"PatientWeight": 70000.0}, "not in kg"),
         ({"RadionuclideTotalDose": None}, "dose is missing"),
         ({"RadionuclideTotalDose": 370.0}, "not in Bq"),
         ({"RadionuclideHalfLife": None}, "half-life"),

@@ -65,6 +65,12 @@ def test_unchanged_files_are_not_opened_again(scans: Path) -> None:
     assert index(scans, previous=first.files).counts["opened"] == 1
 
 
+def test_headers_that_an_older_version_read_are_read_again(scans: Path) -> None:
+    first = index(scans)
+    older = first.files.replace_schema_metadata({b"headers": b"1"})
+    assert index(scans, previous=older).counts["opened"] == first.counts["files"]
+
+
 def test_order_and_place_of_files_mean_nothing(scans: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     for number, path in enumerate(sorted(scans.glob("image*"), reverse=True)):

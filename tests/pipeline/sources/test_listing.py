@@ -112,6 +112,29 @@ def test_a_damaged_archive_is_one_file(tmp_path: Path) -> None:
     assert caught.value.reason is Reason.UNREADABLE
 
 
+def test_an_archive_with_a_password_says_so(tmp_path: Path) -> None:
+    archive = tmp_path / "locked.zip"
+    with zipfile.ZipFile(archive, "w") as bundle:
+        bundle.writestr("one", "0123456789")
+    data = bytearray(archive.read_bytes())
+    data[6] |= 1  # the flag of encryption, in the local header and in the directory
+    data[data.index(b"PK\1\2") + 8] |= 1
+    archive.write_bytes(data)
+    [file] = list_source(config(tmp_path)).files
+    with pytest.raises(ScanError, match="password") as caught:
+        read_file(file.uri, storage_options={})
+    assert caught.value.reason is Reason.UNREADABLE
+
+
+def test_a_tar_with_names_that_are_no_utf_8(tmp_path: Path) -> None:
+    inside = write(tmp_path / "inside" / "one", "0123456789")
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        tar.add(inside, b"M\xfcller".decode("utf-8", "surrogateescape"))
+    [file] = list_source(config(tmp_path / "a.tar")).files
+    file.uri.encode()
+    assert read_file(file.uri, storage_options={}) == b"0123456789"
+
+
 def test_a_file_that_went_away_does_not_name_itself(tmp_path: Path) -> None:
     with pytest.raises(ScanError) as caught:
         read_file(str(tmp_path / "Doe^Jane.dcm"), storage_options={})
