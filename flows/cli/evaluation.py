@@ -103,6 +103,9 @@ def _print_recipe(recipe_id: str, recipe: dict[str, Any], parts: dict[str, list[
     print_table(f"Against the reference standard, recipe {recipe_id}", ["value (95 % interval)", *parts], rows)
     if left := recipe["scans_in_no_part"]:
         say(f"{left} scans with a reference are in no part of the cohort, and so in no figure: name their part.")
+    if shared := recipe["sites_in_several_parts"]:
+        said = f"{len(shared)} sites ({', '.join(shared[:3])}, ...)" if len(shared) > 3 else ", ".join(shared)
+        say(f"In more than one part: {said}. External are other patients there, but not another place.")
     if recipe["patients"] < FEW:
         say(
             f"Only {_many(recipe['patients'], 'patient')}, {_many(recipe['true_lesions'], 'true lesion')}: "
@@ -118,6 +121,10 @@ def _print_reference(summary: dict[str, Any]) -> None:
         reasons = ", ".join(f"{reason} {n}" for reason, n in summary["reference_reasons"].items())
         parts.append(f"{counts['failed']} could not be read ({reasons})")
     outside = summary["lesions_outside_their_volume"]
+    if further := summary["references_not_compared"]:
+        parts.append(
+            f"{further} further series with a reference are other series of a study, or of no recipe: in no figure"
+        )
     parts += [f"{outside} true lesions outside their volume, not counted"] if outside else []
     say("; ".join(parts))
     if missing := summary["annotation"]["not_stated"]:

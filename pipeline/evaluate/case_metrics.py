@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from pipeline.evaluate.cohort import Bools, Cohort, Integers
 from pipeline.evaluate.figures import CurvePoint, Figure
-from pipeline.evaluate.lesion_metrics import BOOTSTRAP, agreement_figures, bootstrap_of
+from pipeline.evaluate.lesion_metrics import BOOTSTRAP, agreement_figures, bootstrap_of, ratio_figures
 from pipeline.evaluate.statistics.calibration import calibration
 from pipeline.evaluate.statistics.estimate import Estimate, not_estimable, with_interval
 from pipeline.evaluate.statistics.proportions import predictive_values, proportion
@@ -28,7 +30,15 @@ def vertebra_figures(cohort: Cohort, settings: Evaluation) -> tuple[list[Figure]
     """A vertebra in view is positive where it is the level of a true lesion."""
     seen = cohort.vertebrae
     patient = cohort.scans.patient[seen.scan]
-    return _case_figures(cohort, "vertebra", seen.truth, seen.found, seen.score, patient, settings)
+    figures, points = _case_figures(cohort, "vertebra", seen.truth, seen.found, seen.score, patient, settings)
+    called = {
+        name: (cohort.per_patient(seen.scan, of & right), cohort.per_patient(seen.scan, of))
+        for name, of, right in (
+            ("sensitivity", seen.truth, seen.found),
+            ("specificity", ~seen.truth, ~seen.found),
+        )
+    }
+    return figures + ratio_figures(cohort, called, settings, rule=None, unit="vertebra"), points
 
 
 def scan_figures(cohort: Cohort) -> list[Figure]:
@@ -94,11 +104,31 @@ def _predictive_figures(cohort: Cohort, found: Bools, settings: Evaluation) -> l
     ]
     if settings.prevalence is None or not truth.any() or truth.all():
         return figures
-    sensitivity, specificity = float(found[truth].mean()), float((~found)[~truth].mean())
-    values = predictive_values(sensitivity, specificity, settings.prevalence)
-    note = f"at a prevalence of {settings.prevalence:g}, by Bayes' theorem"
-    for name, value in zip(("ppv_at_prevalence", "npv_at_prevalence"), values, strict=True):
-        estimate = not_estimable("no such result occurs") if value is None else Estimate(value, note=note)
+    return figures + _at_prevalence(cohort, found, settings, settings.prevalence)
+
+
+def _at_prevalence(cohort: Cohort, found: Bools, settings: Evaluation, prevalence: float) -> list[Figure]:
+    """PPV and NPV where the model is to be used, by Bayes' theorem, with intervals by the bootstrap over patients."""
+    truth = cohort.positive
+    values = predictive_values(float(found[truth].mean()), float((~found)[~truth].mean()), prevalence)
+
+    def statistic(weights: Floats) -> Floats:
+        """(b, 2) PPV and NPV of weights (b, patients); NaN where no such result occurs."""
+        sensitivity = weights @ (truth & found) / (weights @ truth)
+        specificity = weights @ (~truth & ~found) / (weights @ ~truth)
+        with np.errstate(invalid="ignore"):
+            positive = sensitivity * prevalence / (sensitivity * prevalence + (1 - specificity) * (1 - prevalence))
+            negative = specificity * (1 - prevalence)
+            return np.stack([positive, negative / (negative + (1 - sensitivity) * prevalence)], axis=1)
+
+    draws = bootstrap_of(cohort, settings).run(statistic, cases_per_patient=2)
+    figures = []
+    for i, (name, value) in enumerate(zip(("ppv_at_prevalence", "npv_at_prevalence"), values, strict=True)):
+        estimate = not_estimable("no such result occurs")
+        if value is not None:
+            estimate = with_interval(value, draws[:, i], name=BOOTSTRAP)
+            said = f"at a prevalence of {prevalence:g}, by Bayes' theorem"
+            estimate = replace(estimate, note="; ".join(filter(None, (said, estimate.note))))
         figures.append(Figure("patient", name, estimate).of(cohort))
     return figures
 

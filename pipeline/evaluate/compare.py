@@ -59,6 +59,7 @@ def _ratio_differences(cohorts: tuple[Cohort, Cohort], hits: tuple[Hits, ...], s
     names = ("sensitivity", "false_positives_per_scan", "f1")
 
     def statistic(weights: Floats) -> Floats:
+        """(b, metrics) of weights (b, patients)."""
         return _ratios(parts[1], names, weights) - _ratios(parts[0], names, weights)
 
     everyone = np.ones((1, cohorts[0].patients.size))
@@ -87,6 +88,7 @@ def _ranking_differences(cohorts: tuple[Cohort, Cohort], hits: tuple[Hits, ...],
         return [Figure("lesion", f"difference_{name}", why, settings.rule.name) for name in names]
 
     def scores(weights: Floats | None) -> Floats:
+        """(b, 2) FROC score and average precision, second less first, of weights (b, patients); (2,) of all once."""
         both = []
         for ranked in (one, two):
             points = curve(ranked, weights)

@@ -69,7 +69,8 @@ def evaluate_store(
         results = [_evaluate(recipe, references, connection, place, settings) for recipe in recipes]
     finally:
         connection.close()
-    others = _readers(references, store, settings)
+    compared = {key for result in results for key in result.whole.scans.series}
+    others = _readers(references, compared, store, settings)
     for result in results:
         write_result(store, result, place.attempt, extra=others)
     return summarise(results, references, config, attempt=place.attempt, readers=others)
@@ -190,7 +191,10 @@ def _recipes(connection: duckdb.DuckDBPyConnection, wanted: Sequence[str] | None
     return known if wanted is None else list(wanted)
 
 
-def _readers(references: pa.Table, store: Store, settings: Evaluation) -> list[Figure]:
+def _readers(references: pa.Table, compared: set[str], store: Store, settings: Evaluation) -> list[Figure]:
+    """Agreement of the first reader with each other, over the series that stand for their studies."""
+    wanted = pa.array(sorted(compared), pa.string())
+    references = references.filter(pc.is_in(references["series_key"], value_set=wanted))
     readers = sorted(set(references["reader"].to_pylist()))
     return [
         figure

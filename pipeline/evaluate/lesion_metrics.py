@@ -51,7 +51,7 @@ def parts_of(cohort: Cohort, hits: Hits) -> Parts:
 
 
 def ratio_figures(
-    cohort: Cohort, parts: Parts, settings: Evaluation, *, rule: str, unit: str = "lesion"
+    cohort: Cohort, parts: Parts, settings: Evaluation, *, rule: str | None, unit: str = "lesion"
 ) -> list[Figure]:
     """Ratios with intervals by the bootstrap over patients."""
     if cohort.patients.size == 0:
@@ -112,6 +112,7 @@ def ranking_figures(cohort: Cohort, hits: Hits, settings: Evaluation) -> tuple[l
     rates = FP_RATES + CURVE_RATES
 
     def statistic(weights: Floats) -> Floats:
+        """(b, rates + 1) sensitivity at each rate, then average precision, of weights (b, patients)."""
         points = curve(ranked, weights)
         return np.column_stack([sensitivity_at(points, rates), average_precision(points)])
 

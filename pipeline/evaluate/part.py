@@ -21,7 +21,7 @@ from pipeline.evaluate.lesion_metrics import (
     threshold_figures,
 )
 from pipeline.evaluate.sites import SiteEstimate
-from pipeline.evaluate.statistics.estimate import NO_INTERVAL, Estimate, percentile_interval
+from pipeline.evaluate.statistics.estimate import Estimate, with_interval
 from pipeline.evaluate.statistics.proportions import proportion
 from pipeline.grid import Floats
 from schemas.evaluation import Evaluation, MatchRule
@@ -189,7 +189,7 @@ def drops(first: PartResult, second: PartResult) -> list[Figure]:
     figures = []
     for key in (kind for kind in DROPS if kind in ours and kind in theirs):
         one, two = ours[key], theirs[key]
-        if one.estimate.value is None or two.estimate.value is None:
+        if one.estimate.value is None or two.estimate.value is None or one.draws is None or two.draws is None:
             continue
         value = two.estimate.value - one.estimate.value
         figures.append(
@@ -214,8 +214,11 @@ def _main(result: PartResult, wanted: set[tuple[str, str]]) -> dict[tuple[str, s
     }
 
 
-def _difference(value: float, first: Floats | None, second: Floats | None) -> Estimate:
-    interval = None if first is None or second is None else percentile_interval(second - first)
-    if interval is None:
-        return Estimate(value, note=NO_INTERVAL)
-    return Estimate(value, *interval, BOOTSTRAP)
+def _difference(value: float, first: Floats, second: Floats) -> Estimate:
+    """Resamples of one part less resamples of another, put together at random.
+
+    Both are drawn from the same seed: resample i of one picks the same places in its list of patients as resample i of
+    the other. Taken pair by pair, two parts of equal size would not be independent.
+    """
+    shuffled = np.random.default_rng(second.size).permutation(second)
+    return with_interval(value, shuffled - first, name=BOOTSTRAP)

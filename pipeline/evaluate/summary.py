@@ -52,6 +52,7 @@ def summarise(
         "attempt": attempt,
         "references": {"ok": status["ok"], "unplaced": status["unplaced"], "failed": status["failed"]},
         "reference_reasons": dict(reasons),
+        "references_not_compared": _not_compared(results, references),
         "lesions_outside_their_volume": sum(n or 0 for n in references["n_outside"].to_pylist()),
         "annotation": annotation(config),
         "readers": [_figure(figure) for figure in readers],
@@ -71,12 +72,25 @@ def _recipe(result: RecipeResult) -> dict[str, Any]:
     return {
         "scans": Counter(scans.status.tolist()),
         "scans_in_no_part": 0 if "all" in result.parts else int((scans.split == None).sum()),  # noqa: E711 -- an array
+        "sites_in_several_parts": _sites_in_several_parts(result),
         "patients": int(result.whole.patients.size),
         "true_lesions": int(np.nansum(scans.n_truth)),
         "unreadable_references": int(np.isnan(scans.n_truth).sum()),
         "parts": {name: [_figure(f) for f in _main(part.figures)] for name, part in result.parts.items()},
         "drops": [_figure(f) for f in result.figures if f.metric.startswith("drop_")],
     }
+
+
+def _not_compared(results: Sequence[RecipeResult], references: pa.Table) -> int:
+    """Series with a reference that are in no figure: another series stands for their study, or no recipe is of them."""
+    compared = {key for result in results for key in result.whole.scans.series}
+    return len(set(references["series_key"].to_pylist()) - compared)
+
+
+def _sites_in_several_parts(result: RecipeResult) -> list[str]:
+    scans = result.whole.scans
+    of_part = [{str(site) for site in scans.site[scans.split == name] if site is not None} for name in result.parts]
+    return sorted(site for site in set().union(*of_part) if sum(site in sites for sites in of_part) > 1)
 
 
 def _main(figures: Sequence[Figure]) -> list[Figure]:

@@ -137,15 +137,27 @@ class _Scan:
         self.pose = rotation_xyz(*rng.uniform(-2, 2, 3))
 
     def plan(self, count: int) -> tuple[LesionPlan, ...]:
+        """Places and kinds of `count` lesions within this scan's field of view, large and dense enough to be seen."""
         return plan_lesions(
             self.rng, self.patient.spine, self.grid, self.patient.tissues, count,
             min_contrast_hu=140.0, min_lesion_mm3=600.0, pose=self.pose,
         )  # fmt: skip
 
     def render(self, plans: tuple[LesionPlan, ...]) -> Phantom:
+        """The scan as its scanner sees it, with the planned lesions."""
         return render(self.patient, self.grid, plans, self.site.scanner, seed=self.seed, pose=self.pose)
 
     def write_volume(self, phantom: Phantom, tracks: list[str], changes: dict[str, str]) -> Written:
+        """Write the scan as DICOM and its masks as NIfTI.
+
+        Args:
+            phantom: the scan with its masks.
+            tracks: name of each planned lesion over the patient's studies, by the place of its plan.
+            changes: name to what became of it since the study before.
+
+        Returns:
+            The scan's row of the manifest and a row per lesion.
+        """
         row = self._row("1_spine", masks=True)
         uid = write_series(
             self.folder / row.uri,

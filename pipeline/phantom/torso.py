@@ -118,6 +118,10 @@ def _organs(rng: np.random.Generator, spine: Spine, t: Tissues, girth: float) ->
     def blob(
         x: float, y: float, rank: float, radii: Point, hu: float, wall: float | None = None, mm: float = 0.0
     ) -> Blob:
+        """An organ at x, y mm from the spine at the height of a level, its place and radii (mm) jittered.
+
+        `hu` is the density inside; `wall` that of a wall `mm` thick, where it has one.
+        """
         z = height(spine, rank)
         middle = middle_at(spine, z)
         jitter = rng.normal(0, 5, 3)

@@ -8,7 +8,8 @@ from typing import Any
 
 import duckdb
 
-from pipeline.report.tables import Table, interval, median_range
+from pipeline.report.tables import Table, median_range
+from schemas.config import Cost
 
 Rows = list[dict[str, Any]]
 
@@ -53,10 +54,17 @@ CHANGES = "SELECT recipe_id, state, count(*) AS n FROM changes GROUP BY ALL ORDE
 
 COST = """
 SELECT recipe_id, device, backend, count(*) AS scans, median(seconds_total) AS median_seconds,
-    quantile_cont(seconds_total, 0.95) AS p95_seconds, sum(seconds_total) / 3600 AS hours,
+    quantile_cont(seconds_total, 0.95) AS p95_seconds,
+    sum(seconds_total / greatest(n_concurrent, 1)) / 3600 AS worker_hours,
     max(peak_rss_mb) AS peak_mib, median(seconds_read) AS read_s, median(seconds_detect) AS detect_s,
     median(seconds_tally) AS tally_s
 FROM scans WHERE status = 'ok' GROUP BY ALL ORDER BY recipe_id, scans DESC"""
+
+SOFTWARE = """
+SELECT recipe_id, entry.key AS software, entry.value AS version, count(*) AS scans
+FROM (SELECT recipe_id, unnest(map_entries(software)) AS entry FROM scans WHERE status = 'ok')
+GROUP BY ALL ORDER BY recipe_id, software, scans DESC"""
+"""What each scan was computed with: CLAIM 2024 item 23."""
 
 FAILURES = """
 SELECT stage, reason_code, any_value(meaning) AS meaning, any_value(what_to_do) AS what_to_do,
@@ -119,6 +127,17 @@ def _summary(values: list[Any]) -> str:
     return text + (f", {len(common) - 3} more" if len(common) > 3 else "") + missing
 
 
+def cost_table(connection: duckdb.DuckDBPyConnection, cost: Cost) -> Table | None:
+    """Time and memory of scans, and what one costs where the cohort file says the price of a worker's hour."""
+    rows = ask(connection, COST)
+    note = "Hours of a worker: a scan that shared its worker with others counts for its part."
+    if cost.per_hour:
+        price = f"{cost.currency} per scan"
+        rows = [row | {price: row["worker_hours"] * cost.per_hour / row["scans"]} for row in rows]
+        note += f" At {cost.per_hour:g} {cost.currency} an hour, as the cohort file says."
+    return as_table("Time and memory", rows, note=note, sql=COST.strip())
+
+
 def recipe_table(connection: duckdb.DuckDBPyConnection) -> tuple[Table, Rows]:
     """The recipes with their models and digests, and their documents."""
     rows = ask(connection, "SELECT * FROM recipes ORDER BY recipe_id")
@@ -136,49 +155,6 @@ def recipe_table(connection: duckdb.DuckDBPyConnection) -> tuple[Table, Rows]:
     return Table(
         "Models", columns, body, "Digests are SHA-256 of weights and specification, the first 16 digits."
     ), rows
-
-
-def evaluation_tables(metrics: Rows) -> list[Table]:
-    """Main figures by part; by size, type, level, site and scanner; by rule; parts compared."""
-    metrics = _with_intervals_where_there_are(metrics)
-    main = [m for m in metrics if m["subgroup"] == "all" and not m["metric"].startswith("drop_")]
-    divided = [
-        m for m in metrics if m["subgroup"] not in {"all", "rule", "readers"} and "difference" not in m["metric"]
-    ]
-    rules = [m for m in metrics if m["subgroup"] == "rule"]
-    mix = [m for m in metrics if m["metric"] == "standardised_difference"]
-    many = "Many subgroups: of twenty that do not differ, one will seem to at the 5 % level."
-    common = "Case mix and acquisition; from 0.1 a difference is commonly called notable (Austin 2009)."
-    beside = "Parts of a cohort stand side by side and are never put together."
-    found = [
-        _figures("Figures", main, "split unit metric estimate interval numerator denominator n_patients", beside),
-        _figures("By subgroup", divided, "split subgroup stratum unit metric rule estimate interval n_patients", many),
-        _figures("By rule", rules, "split rule metric estimate", "How results change with what counts as a hit."),
-        _figures("Parts compared", mix, "split subgroup value note", common),
-    ]
-    return [table for table in found if table.rows]
-
-
-def _with_intervals_where_there_are(metrics: Rows) -> Rows:
-    """Without those that have no interval where the same figure stands with another kind of interval."""
-    names = ("split", "subgroup", "stratum", "unit", "metric", "rule")
-    known = {tuple(m[name] for name in names) for m in metrics if m["low"] is not None}
-    shown: Rows = []
-    for metric in metrics:
-        key = tuple(metric[name] for name in names)
-        if metric["low"] is not None or key not in known:
-            shown.append(metric)
-            known.add(key)
-    return shown
-
-
-_NAMES = {"split": "part", "estimate": "estimate (95 % interval)", "n_patients": "patients", "subgroup": "divided by"}
-
-
-def _figures(title: str, metrics: Rows, columns: str, note: str) -> Table:
-    names = columns.split()
-    rows = [tuple(interval(m) if name == "estimate" else m[name] for name in names) for m in metrics]
-    return Table(title, tuple(_NAMES.get(name, name) for name in names), rows, note)
 
 
 def _table(title: str, rows: Rows, note: str, sql: str) -> Table:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import duckdb
 
-from pipeline.report.gallery import Wanted
+from pipeline.report.gallery import Tile, Wanted
 from pipeline.report.gather import Rows, ask
+from pipeline.report.tables import Link, Table
 
 _OF_SERIES = "s.volume_uri, s.shape, s.spacing_mm, s.origin_mm, s.direction, s.modality"
 
@@ -33,8 +35,10 @@ WITH missed AS (
 )
 SELECT m.*, c.labels_uri, {_OF_SERIES}, t.truth_uri
 FROM missed m JOIN scans c USING (recipe_id, series_key) JOIN series s USING (series_key) {_TRUTH_URI}
-ORDER BY m.volume_mm3 DESC NULLS LAST, m.series_key, m.truth_id LIMIT ?"""  # noqa: S608
-"""True lesions that no lesion of the results hits, the largest first."""
+QUALIFY row_number() OVER (PARTITION BY m.recipe_id
+    ORDER BY m.volume_mm3 DESC NULLS LAST, m.series_key, m.truth_id) <= ?
+ORDER BY m.recipe_id, m.volume_mm3 DESC NULLS LAST, m.series_key, m.truth_id"""  # noqa: S608
+"""True lesions that no lesion of the results hits, the largest of each recipe first."""
 
 FALSE = f"""
 WITH wrong AS (
@@ -46,8 +50,10 @@ WITH wrong AS (
 )
 SELECT w.*, c.labels_uri, {_OF_SERIES}, t.truth_uri
 FROM wrong w JOIN scans c USING (recipe_id, series_key) JOIN series s USING (series_key) {_TRUTH_URI}
-ORDER BY w.score_max DESC NULLS LAST, w.volume_mm3 DESC, w.series_key, w.lesion_id LIMIT ?"""  # noqa: S608
-"""Lesions of the results that hit nothing, the surest first."""
+QUALIFY row_number() OVER (PARTITION BY w.recipe_id
+    ORDER BY w.score_max DESC NULLS LAST, w.volume_mm3 DESC, w.series_key, w.lesion_id) <= ?
+ORDER BY w.recipe_id, w.score_max DESC NULLS LAST, w.volume_mm3 DESC, w.series_key, w.lesion_id"""  # noqa: S608
+"""Lesions of the results that hit nothing, the surest of each recipe first."""
 
 
 def places(connection: duckdb.DuckDBPyConnection, sql: str, most: int) -> list[Wanted]:
@@ -85,6 +91,27 @@ def question_of(row: dict[str, Any]) -> str:
     )
 
 
+def pictured_rows(tiles: Mapping[str, Sequence[Tile]]) -> Table | None:
+    """What the store says of each picture, so that pictures can be sorted and found; each leads to its picture.
+
+    Args:
+        tiles: kind (the beginning of the pictures' anchors) to pictures in their order on the page.
+    """
+    names = (
+        "recipe_id series_key lesion_id level lesion_type volume_mm3 long_axis_mm score_max largest_iou site".split()
+    )
+    named = [(f"{kind}-{i}", tile.row) for kind, found in tiles.items() for i, tile in enumerate(found, 1)]
+    rows: list[tuple[Any, ...]] = [
+        (Link(name.replace("-", " "), f"#{name}"), *map(row.get, names)) for name, row in named
+    ]
+    note = "`largest iou` is that with any true lesion, or of a missed one with any lesion or candidate."
+    return (
+        Table("Rows of the pictures", ("picture", *names), rows, note, ids=[f"row-{name}" for name, _ in named])
+        if rows
+        else None
+    )
+
+
 def evaluated_rows(connection: duckdb.DuckDBPyConnection) -> dict[str, Rows]:
     """The tables of the newest evaluation."""
-    return {name: ask(connection, f"FROM {name}") for name in ("metrics", "site_metrics", "curves")}
+    return {name: ask(connection, f"FROM {name}") for name in ("metrics", "site_metrics", "curves", "comparisons")}

@@ -19,19 +19,22 @@ from pipeline.query import connect
 from pipeline.report import gather
 from pipeline.report.checklists.evidence import collect
 from pipeline.report.checklists.sheets import checklist_tables
+from pipeline.report.evaluated import comparison_tables, evaluation_tables
 from pipeline.report.figures import performance, tally
 from pipeline.report.figures.flow import flow
 from pipeline.report.gallery import SIDE_MM, Tile, Wanted, picture
 from pipeline.report.gather import Rows, ask
 from pipeline.report.page import render
-from pipeline.report.places import FALSE, LESIONS, MISSED, evaluated_rows, places, question_of
+from pipeline.report.places import FALSE, LESIONS, MISSED, evaluated_rows, pictured_rows, places, question_of
 from pipeline.report.tables import Table, shown
 from pipeline.store import Store
 from schemas.config import CohortConfig
 from schemas.spine import OUTSIDE, craniocaudal_rank, level_number
 
 MOST_TILES = {"gallery": 12, "missed": 24, "false_calls": 24}
-"""Pictures of each kind; of the gallery for each recipe and type."""
+"""Pictures of each kind, for each recipe; of the gallery also for each type."""
+ANCHORS = {"gallery": "lesion", "missed": "missed", "false_calls": "false"}
+"""How the anchors of each kind begin on the page."""
 
 MapTiles = Callable[[Callable[[Wanted], Tile], Sequence[Wanted]], Iterable[Tile]]
 
@@ -70,11 +73,10 @@ def write_report(
         }
     finally:
         connection.close()
-    tiles = {
-        name: [(tile, question_of(tile.row)) for tile in map_tiles(partial(picture, store=store), found)]
-        for name, found in wanted.items()
-    }
-    text = render(**parts, **tiles, view_command=view_command)
+    tiles = {name: list(map_tiles(partial(picture, store=store), found)) for name, found in wanted.items()}
+    pictured = pictured_rows({ANCHORS[name]: found for name, found in tiles.items()})
+    asked = {name: [(tile, question_of(tile.row)) for tile in found] for name, found in tiles.items()}
+    text = render(**parts, **asked, pictured=pictured, view_command=view_command)
     Path(path).write_text(text, encoding="utf-8")
     return {"path": str(path), "bytes": len(text.encode()), "pictures": sum(map(len, tiles.values()))}
 
@@ -84,7 +86,7 @@ def _parts(store: Store, config: CohortConfig, connection: duckdb.DuckDBPyConnec
     models, recipes = gather.recipe_table(connection)
     sections = [("flow", "Who is in it"), ("acquisition", "Acquisition"), ("tallies", "Tallies")]
     sections += [("evaluation", "Evaluation")] if evaluated["metrics"] else []
-    sections += [("gallery", "Gallery"), ("cost", "Time"), ("models", "Models"), ("checklists", "Checklists")]
+    sections += [("gallery", "Gallery"), ("cost", "Time and cost"), ("models", "Models"), ("checklists", "Checklists")]
     (counts,) = ask(connection, gather.COUNTS)
     steps, scans = ask(connection, gather.FLOW), ask(connection, gather.SCAN_FLOW)
     return {
@@ -104,8 +106,9 @@ def _parts(store: Store, config: CohortConfig, connection: duckdb.DuckDBPyConnec
         "evaluations": _evaluations(evaluated),
         "annotation": annotation(config),
         "side": f"{SIDE_MM:g}",
-        "cost": gather.as_table("Time and memory", ask(connection, gather.COST), sql=gather.COST.strip()),
+        "cost": gather.cost_table(connection, config.cost),
         "models": models,
+        "software": gather.as_table("Software", ask(connection, gather.SOFTWARE), sql=gather.SOFTWARE.strip()),
         "cards": _cards(recipes),
         "checklists": checklist_tables(collect(connection, config)),
     }
@@ -153,9 +156,9 @@ def _drops(metrics: Rows) -> Rows:
 def _evaluations(evaluated: dict[str, Rows]) -> list[dict[str, Any]]:
     found = []
     for recipe_id in sorted({m["recipe_id"] for m in evaluated["metrics"]}):
-        metrics, sites, curves = (
+        metrics, sites, curves, comparisons = (
             [row for row in evaluated[name] if row["recipe_id"] == recipe_id]
-            for name in ("metrics", "site_metrics", "curves")
+            for name in ("metrics", "site_metrics", "curves", "comparisons")
         )
         kinds = sorted({(s["unit"], s["metric"]) for s in sites})
         forests = [performance.forest(sites, unit=unit, metric=metric) for unit, metric in kinds]
@@ -167,7 +170,7 @@ def _evaluations(evaluated: dict[str, Rows]) -> list[dict[str, Any]]:
                 "roc_vertebra": performance.roc(curves, "vertebra"),
                 "calibration": performance.calibration(curves),
                 "forests": [forest for forest in forests if forest],
-                "tables": [*gather.evaluation_tables(metrics), *_site_tables(sites)],
+                "tables": [*evaluation_tables(metrics), *_site_tables(sites), *comparison_tables(comparisons)],
             }
         )
     return found

@@ -4,7 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Link(NamedTuple):
+    """A cell that leads to another place of the page."""
+
+    text: str
+    href: str
+    """`#` and an anchor."""
+
+
+class Said(NamedTuple):
+    """A cell that says more than the number by which it is sorted, such as an estimate with its interval."""
+
+    text: str
+    key: float | None
 
 
 @dataclass(frozen=True)
@@ -18,6 +35,8 @@ class Table:
     """What it shows and rests on."""
     sql: str = ""
     """The question that gives it, to be copied."""
+    ids: Sequence[str] = ()
+    """Anchor of each row; none of none."""
 
     def numeric(self) -> list[bool]:
         """Whether each column holds numbers alone, which are set to the right."""
@@ -29,6 +48,8 @@ def shown(value: Any) -> str:
     """A value as people read it: three significant figures, lists joined, nothing for what is missing."""
     if value is None:
         return ""
+    if isinstance(value, Link | Said):
+        return value.text
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -45,31 +66,33 @@ def signed(value: float) -> str:
     return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
 
 
-def sort_key(value: Any) -> str:
-    """What a column is sorted by in the browser: numbers as they are, else the text."""
-    return repr(float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else shown(value)
+def sort_key(value: Any) -> str | None:
+    """What a column is sorted by in the browser where it is not the text that is shown: numbers as they are."""
+    value = value.key if isinstance(value, Said) else value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    key = repr(value)
+    return None if key == shown(value) else key
 
 
-def interval(row: dict[str, Any]) -> str:
+def interval(row: dict[str, Any]) -> Said:
     """`0.81 (0.74 to 0.87)`, or the reason why there is none."""
     if row["value"] is None:
-        return str(row["note"] or "not estimable")
+        return Said(str(row["note"] or "not estimable"), None)
+    text = _three(row["value"])
     if row["low"] is None or row["high"] is None:
-        return f"{row['value']:.3f}"
-    return f"{row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+        return Said(text, row["value"])
+    return Said(f"{text} ({_three(row['low'])} to {_three(row['high'])})", row["value"])
+
+
+def _three(value: float) -> str:
+    """Three decimals of what is near 1; none of volumes."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
 
 
 def median_range(values: Sequence[float]) -> str:
     """Median and quartiles, as acquisition tables have them."""
     if not values:
         return ""
-    ordered = sorted(values)
-
-    def quantile(share: float) -> float:
-        place = share * (len(ordered) - 1)
-        low = int(place)
-        high = min(low + 1, len(ordered) - 1)
-        return ordered[low] + (place - low) * (ordered[high] - ordered[low])
-
-    middle, first, third = quantile(0.5), quantile(0.25), quantile(0.75)
+    middle, first, third = np.quantile(values, (0.5, 0.25, 0.75))
     return f"{middle:.3g}" if first == third else f"{middle:.3g} [{first:.3g}, {third:.3g}]"

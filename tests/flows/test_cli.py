@@ -297,6 +297,7 @@ def test_parts_stand_side_by_side_and_their_difference_comes_first(capfd: pytest
         "patients": 40,
         "true_lesions": 90,
         "scans_in_no_part": 0,
+        "sites_in_several_parts": ["north", "south"],
         "parts": {"external": [missing], "internal": [figure | {"numerator": 30.0, "denominator": 40.0}]},
         "drops": [figure | {"metric": "drop_sensitivity", "value": -0.1, "low": -0.2, "high": 0.05}],
     }
@@ -307,6 +308,7 @@ def test_parts_stand_side_by_side_and_their_difference_comes_first(capfd: pytest
             "readers": [reader],
             "references": {"ok": 8, "unplaced": 1, "failed": 2},
             "reference_reasons": {"mask_grid": 2},
+            "references_not_compared": 7,
             "lesions_outside_their_volume": 3,
             "annotation": {"not_stated": []},
             "comparisons": [
@@ -322,6 +324,8 @@ def test_parts_stand_side_by_side_and_their_difference_comes_first(capfd: pytest
     assert "lesion f1" in out
     assert "dice" in out
     assert "8 annotations read; 1 of scans that have no volume; 2 could not be read (mask_grid 2)" in out
+    assert "7 further series with a reference" in out
+    assert "In more than one part: north, south." in out
     assert "Only" not in out
 
 

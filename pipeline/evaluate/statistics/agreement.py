@@ -70,13 +70,13 @@ def icc(*measurements: npt.ArrayLike) -> Estimate:
     if below <= 0:
         return not_estimable("all measurements are equal", denominator=n)
     value = float((msr - mse) / below)
+    if mse <= 1e-12 * below:
+        return Estimate(value, denominator=n, note="no interval: the measurements differ by a constant, or not at all")
     low, high = _icc_interval(value, float(msr), float(msc), float(mse), n, k)
     return Estimate(value, low, high, "mcgraw_wong", denominator=n)
 
 
 def _icc_interval(value: float, msr: float, msc: float, mse: float, n: int, k: int) -> tuple[float, float]:
-    if mse == 0 or value >= 1:
-        return value, value
     a = k * value / (n * (1 - value))
     b = 1 + k * value * (n - 1) / (n * (1 - value))
     v = (a * msc + b * mse) ** 2 / ((a * msc) ** 2 / (k - 1) + (b * mse) ** 2 / ((n - 1) * (k - 1)))
@@ -107,5 +107,7 @@ def kappa(first: npt.ArrayLike, second: npt.ArrayLike) -> Estimate:
     b = (1 - value) ** 2 * float(off.sum() - np.trace(off))
     c = (value - by_chance * (1 - value)) ** 2
     error = float(np.sqrt(max(0.0, a + b - c) / n)) / (1 - by_chance)
+    if error == 0:
+        return Estimate(value, denominator=n, note="no interval: the answers never differ, or always")
     half = float(norm.ppf((1 + CONFIDENCE) / 2)) * error
     return Estimate(value, max(-1.0, value - half), min(1.0, value + half), "fleiss", denominator=n)

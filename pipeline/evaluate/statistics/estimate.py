@@ -16,6 +16,9 @@ CONFIDENCE = 0.95
 NO_INTERVAL = "no interval: fewer than 10 patients, or most resamples have no value"
 """Of a figure whose resamples give none."""
 
+NO_WIDTH = "no interval: every resample gives the same value"
+"""Of a figure such as 30 of 30: an interval of no width would claim a certainty that nobody has."""
+
 Counts = tuple[float | None, float | None]
 
 
@@ -54,10 +57,15 @@ def percentile_interval(resampled: Floats) -> tuple[float, float] | None:
 
 
 def with_interval(value: float | None, resampled: Floats, *, name: str, counts: Counts = (None, None)) -> Estimate:
-    """A value with the percentile interval of its resamples; `counts` are its numerator and denominator."""
+    """A value with the percentile interval of its resamples; `counts` are its numerator and denominator.
+
+    There is no interval where it would have no width: resamples of thirty hits are thirty hits, which is no certainty.
+    """
     if value is None or not math.isfinite(value):
         return Estimate(None, note="not estimable: nothing to divide by", numerator=counts[0], denominator=counts[1])
     interval = percentile_interval(resampled)
     if interval is None:
         return Estimate(value, note=NO_INTERVAL, numerator=counts[0], denominator=counts[1])
+    if interval[0] == interval[1]:
+        return Estimate(value, note=NO_WIDTH, numerator=counts[0], denominator=counts[1])
     return Estimate(value, *interval, interval=name, numerator=counts[0], denominator=counts[1])

@@ -16,6 +16,9 @@ from scipy.stats import norm, rankdata
 from pipeline.evaluate.statistics.estimate import CONFIDENCE, Estimate, not_estimable
 from pipeline.grid import Floats
 
+NO_VARIANCE = "no interval: the two order all cases alike, or each without an error"
+"""Of two areas whose difference does not vary over the cases, so that DeLong's test has nothing to measure by."""
+
 MIN_PER_CLASS = 10
 """Fewer positive or negative cases, and a variance from their ranks means little."""
 
@@ -73,9 +76,8 @@ def auroc(truth: npt.ArrayLike, score: npt.ArrayLike) -> Estimate:
     found = placements(positive, score)
     area, variance = float(found.auc[0]), float(found.covariance[0, 0])
     if area in (0.0, 1.0) or variance <= 0:
-        return Estimate(
-            area, denominator=m + n, note="no interval: the classes are separated, so DeLong has no variance"
-        )
+        why = "the classes are separated" if area in (0.0, 1.0) else "the scores are all equal"
+        return Estimate(area, denominator=m + n, note=f"no interval: {why}, so DeLong has no variance")
     low, high = logit_interval(area, variance)
     return Estimate(area, low, high, "delong_logit", denominator=m + n)
 
@@ -116,7 +118,7 @@ def compare_areas(truth: npt.ArrayLike, first: npt.ArrayLike, second: npt.ArrayL
     covariance = found.covariance
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     if variance <= 1e-15:
-        return AreaDifference(one, two, Estimate(two - one, note="no interval: both order the cases alike"), None, None)
+        return AreaDifference(one, two, Estimate(two - one, note=NO_VARIANCE), None, None)
     error = float(np.sqrt(variance))
     half = float(norm.ppf((1 + CONFIDENCE) / 2)) * error
     z = (two - one) / error

@@ -1,35 +1,26 @@
 "use strict";
 (() => {
   const root = document.documentElement;
-  document.getElementById("theme").addEventListener("click", () => {
-    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-    root.dataset.theme = dark ? "light" : "dark";
-  });
+  const rank = (key) => (key === "" ? 2 : Number.isNaN(Number(key)) ? 1 : 0);
 
-  const compare = (a, b) => {
-    if (a === "" || b === "") return (a === "") - (b === "");
-    const x = Number(a), y = Number(b);
-    return Number.isNaN(x) || Number.isNaN(y) ? a.localeCompare(b) : x - y;
+  // numbers before text, nothing last, in either direction
+  const sort = (head) => {
+    const heads = [...head.parentElement.cells];
+    const column = heads.indexOf(head);
+    const way = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+    heads.forEach((other) => other.removeAttribute("aria-sort"));
+    head.setAttribute("aria-sort", way < 0 ? "descending" : "ascending");
+    const body = head.closest("table").tBodies[0];
+    const keyed = [...body.rows].map((row) => {
+      const cell = row.cells[column];
+      const key = cell.dataset.key ?? cell.textContent;
+      return { row, key, rank: rank(key) };
+    });
+    keyed.sort((a, b) => a.rank - b.rank || way * (a.rank ? a.key.localeCompare(b.key) : a.key - b.key));
+    body.append(...keyed.map((each) => each.row));
   };
 
-  for (const table of document.querySelectorAll("table")) {
-    const body = table.tBodies[0];
-    const heads = [...table.tHead.rows[0].cells];
-    heads.forEach((head, column) => head.addEventListener("click", () => {
-      const down = head.getAttribute("aria-sort") === "ascending";
-      heads.forEach((other) => other.removeAttribute("aria-sort"));
-      head.setAttribute("aria-sort", down ? "descending" : "ascending");
-      const rows = [...body.rows].sort((r, s) => compare(r.cells[column].dataset.key, s.cells[column].dataset.key));
-      body.append(...(down ? rows.reverse() : rows));
-    }));
-    const filter = table.closest("figure").querySelector("input");
-    if (filter) filter.addEventListener("input", () => {
-      const wanted = filter.value.toLowerCase();
-      for (const row of body.rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
-    });
-  }
-
-  for (const button of document.querySelectorAll("button.copy")) button.addEventListener("click", async () => {
+  const copy = async (button) => {
     const before = button.textContent;
     try {
       await navigator.clipboard.writeText(button.dataset.copy);
@@ -39,5 +30,22 @@
       return;
     }
     setTimeout(() => { button.textContent = before; }, 1200);
+  };
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    if (button.id === "theme") {
+      const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+      root.dataset.theme = dark ? "light" : "dark";
+    } else if (button.classList.contains("copy")) copy(button);
+    else if (button.parentElement.tagName === "TH") sort(button.parentElement);
+  });
+
+  document.addEventListener("input", (event) => {
+    const wanted = event.target.value.toLowerCase();
+    for (const row of event.target.closest("figure").querySelector("tbody").rows) {
+      row.hidden = !row.textContent.toLowerCase().includes(wanted);
+    }
   });
 })();

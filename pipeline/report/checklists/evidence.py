@@ -31,8 +31,11 @@ EVIDENCE: dict[str, str] = {
         FROM metrics WHERE subgroup = 'readers' AND value IS NOT NULL HAVING count(*) > 0""",
     "parts": """SELECT string_agg(split || ' ' || n || ' scans', ', ' ORDER BY split) FROM
         (SELECT split, count(*) AS n FROM compared_scans WHERE split IS NOT NULL GROUP BY split) HAVING count(*) > 0""",
-    "disjoint": """SELECT 'checked before anything was computed: no patient and no identical volume in two of '
-        || count(DISTINCT split) || ' parts' FROM compared_scans WHERE split IS NOT NULL HAVING count(*) > 0""",
+    "disjoint": """WITH shared AS (SELECT site FROM compared_scans WHERE split IS NOT NULL AND site IS NOT NULL
+            GROUP BY site HAVING count(DISTINCT split) > 1)
+        SELECT 'checked before anything was computed: no patient and no identical volume in two of '
+        || count(DISTINCT split) || ' parts; sites in more than one: ' || (SELECT count(*) FROM shared)
+        FROM compared_scans WHERE split IS NOT NULL HAVING count(*) > 0""",
     "precision": """SELECT 'widest main interval: half-width ' || round(max(high - low) / 2, 3) || ' ('
         || any_value(denominator)::BIGINT || ' lesions)' FROM metrics WHERE unit = 'lesion' AND metric = 'sensitivity'
         AND subgroup = 'all' AND interval = 'wilson' HAVING count(*) > 0""",

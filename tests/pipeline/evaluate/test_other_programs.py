@@ -7,6 +7,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from picai_eval import Metrics
 from picai_eval import evaluate as picai_evaluate
 from scipy import ndimage
 
@@ -68,7 +69,18 @@ def cohort_of(made: list[tuple[np.ndarray, np.ndarray]]) -> Cohort:
         candidate_scan += [scan] * n_found
         scores += [float(found[candidates == c].max()) for c in range(1, n_found + 1)]
         best.append(float(found.max()))
-    n = len(made)
+    return assembled(truth_scan, candidate_scan, scores, rows, best)
+
+
+def assembled(
+    truth_scan: list[int],
+    candidate_scan: list[int],
+    scores: list[float],
+    rows: list[tuple[int, int, float]],
+    best: list[float],
+) -> Cohort:
+    """One scan of each patient; `rows` are the lesion, the candidate and the IoU of each pair."""
+    n = len(best)
     pair = np.array(rows)
     nothing, empty = np.zeros(n), np.zeros(0)
     return Cohort(
@@ -95,6 +107,72 @@ def cohort_of(made: list[tuple[np.ndarray, np.ndarray]]) -> Cohort:
         ),
         vertebrae=Vertebrae(empty.astype(int), empty.astype(object), empty.astype(bool), empty.astype(bool), empty),
     )
+
+
+OWN_CASES: list[tuple[int, list[tuple[float, dict[int, float]]]]] = [
+    (0, []),
+    (1, []),
+    (0, [(1.0, {})]),
+    (1, [(1.0, {})]),
+    (1, [(1.0, {0: 1 / 3})]),
+    (1, [(1.0, {0: 9 / 41}), (2.0, {0: 3 / 47})]),
+    (1, [(1.0, {0: 1 / 3}), (2.0, {0: 2 / 7})]),
+    (2, [(1.0, {0: 1 / 3, 1: 1 / 6})]),
+    (2, [(1.0, {0: 5 / 11, 1: 1 / 11})]),
+    (1, [(1.0, {})]),
+]
+"""True lesions and candidates (score, IoU by lesion) of the ten cases that picai_eval tests itself with: its
+tests/test-maps/overview.md and tests/output-expected/metrics-full-expected.json."""
+OWN_RESULTS: list[list[tuple[int, float, float]]] = [
+    [], [(1, 0.0, 0.0)], [(0, 1.0, 0.0)], [(1, 0.0, 0.0), (0, 1.0, 0.0)], [(1, 1.0, 1 / 3)],
+    [(1, 1.0, 9 / 41), (0, 2.0, 0.0)], [(1, 1.0, 1 / 3)], [(1, 1.0, 1 / 3), (1, 0.0, 0.0)],
+    [(1, 1.0, 5 / 11), (1, 0.0, 0.0)], [(1, 0.0, 0.0), (0, 1.0, 0.0)],
+]  # fmt: skip
+"""What it expects of them: is a lesion, score, overlap."""
+
+
+def of_table(cases: list[tuple[int, list[tuple[float, dict[int, float]]]]]) -> Cohort:
+    """A cohort of cases whose overlaps are known."""
+    truth_scan = [scan for scan, (n, _) in enumerate(cases) for _ in range(n)]
+    candidate_scan = [scan for scan, (_, found) in enumerate(cases) for _ in found]
+    scores = [score for _, found in cases for score, _ in found]
+    pairs, first, number = [], 0, 0
+    for n, found in cases:
+        for _, overlaps in found:
+            pairs += [(first + lesion, number, iou) for lesion, iou in overlaps.items()]
+            number += 1
+        first += n
+    best = [max((score for score, _ in found), default=0.0) for _, found in cases]
+    return assembled(truth_scan, candidate_scan, scores, pairs, best)
+
+
+def picai_metrics(chosen: list[int]) -> Metrics:
+    best = [max((score for score, _ in OWN_CASES[i][1]), default=0.0) for i in chosen]
+    return Metrics(
+        lesion_results={str(i): OWN_RESULTS[i] for i in chosen},
+        case_target={str(i): int(OWN_CASES[i][0] > 0) for i in chosen},
+        case_pred={str(i): score for i, score in zip(chosen, best, strict=True)},
+    )
+
+
+def test_the_ten_cases_that_picai_eval_tests_itself_with() -> None:
+    """Case 6 has two candidates on one lesion: picai_eval keeps the one that overlaps more and drops the surer one;
+    here the surer one hits and the other is an extra. In the nine others both match alike.
+    """
+    everyone = list(range(len(OWN_CASES)))
+    for chosen in ([i for i in everyone if i != 6], everyone):
+        theirs, cohort = picai_metrics(chosen), of_table([OWN_CASES[i] for i in chosen])
+        hits = hits_of(cohort, MatchRule(extra="ignore"))
+        ranked = ranked_of(cohort, hits)
+        assert ranked is not None
+        ours = float(average_precision(curve(ranked)))
+        assert auroc(cohort.positive, cohort.patient_score).value == pytest.approx(theirs.auroc, abs=1e-9)
+        if len(chosen) == 9:
+            assert ours == pytest.approx(theirs.AP, abs=1e-9)
+        else:
+            assert (theirs.AP, theirs.auroc) == pytest.approx((5 / 18, 0.75)), "its metrics-full-expected.json"
+            assert hits.candidate_ranked.sum() == 5
+            assert ours == pytest.approx(0.1 * 1 / 2 + 0.4 * 5 / 9), "the surer candidate of case 6 hits at 2.0"
 
 
 def findings(scan: list[int], scores: list[float] | None) -> Findings:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.evaluate.evaluation import evaluate_store
+from pipeline.report.evaluated import evaluation_tables
 from pipeline.report.figures.flow import flow
 from pipeline.report.figures.performance import forest
-from pipeline.report.gather import evaluation_tables
 from pipeline.report.report import write_report
 from pipeline.store import Store
 from schemas.config import CohortConfig, Truth
@@ -129,8 +129,26 @@ def test_a_figure_without_interval_gives_way_to_the_same_with_one() -> None:
     wilson = figure | {"low": 0.1, "high": 0.9, "interval": "wilson"}
     other = without | {"metric": "f1"}
     (table,) = evaluation_tables([without, wilson, other, other])
-    assert [(row[2], row[4]) for row in table.rows] == [("sensitivity", "wilson"), ("f1", None)]
-    assert table.numeric() == [False, False, False, False, False, True, True, True]
+    assert [row[:4] for row in table.rows] == [
+        ("lesion", "sensitivity", "wilson", ("0.500 (0.100 to 0.900), 1 of 2", 0.5)),
+        ("lesion", "f1", "", ("0.500, 1 of 2", 0.5)),
+    ]
+
+
+def test_parts_stand_side_by_side() -> None:
+    """A part whose figure has no interval stands in the row of the other's, with the reason."""
+    figure = {"subgroup": "all", "stratum": None, "unit": "patient", "metric": "auroc", "rule": None, "n_patients": 30}
+    inner = figure | {"split": "internal", "value": 1.0, "low": None, "high": None, "interval": None}
+    inner |= {"note": "no interval: separated", "numerator": None, "denominator": 30.0}
+    outer = figure | {"split": "external", "value": 0.8, "low": 0.6, "high": 0.95, "interval": "delong_logit"}
+    outer |= {"note": None, "numerator": None, "denominator": 40.0, "n_patients": 40}
+    nothing = inner | {"metric": "npv", "value": None, "note": "not estimable: none", "denominator": 0.0}
+    (table,) = evaluation_tables([inner, outer, nothing])
+    assert table.columns == ("unit", "metric", "interval", "internal, 30 patients", "external, 40 patients", "remark")
+    assert [tuple(getattr(cell, "text", cell) for cell in row) for row in table.rows] == [
+        ("patient", "auroc", "delong_logit", "1.000", "0.800 (0.600 to 0.950)", "internal: no interval: separated"),
+        ("patient", "npv", "", "not estimable: none", None, ""),
+    ]
 
 
 def test_nothing_is_asked_of_another_address(page: Path) -> None:
@@ -198,12 +216,15 @@ def test_a_browser_opens_sorts_and_filters_it(page: Path, browser: object, tmp_p
         f for f in browser.find_elements(By.CSS_SELECTOR, "figure.table") if "Figures" in f.text.split("\n")[0]
     )
     heads = figure.find_elements(By.CSS_SELECTOR, "th button")
-    estimate = [head.text for head in heads].index("patients")
+    estimate = next(i for i, head in enumerate(heads) if head.text.startswith("external"))
     for _ in range(2):
         heads[estimate].click()
     cells = figure.find_elements(By.CSS_SELECTOR, f"tbody td:nth-child({estimate + 1})")
-    values = [float(cell.get_attribute("data-key") or 0) for cell in cells]
+    keys = [cell.get_attribute("data-key") for cell in cells]
+    values = [float(key) for key in keys if key]
     assert values == sorted(values, reverse=True)
+    assert all(key is None for key in keys[len(values) :]), "what is not estimable stands last"
+    assert 10 < len(values) < len(keys)
     before = len([row for row in figure.find_elements(By.CSS_SELECTOR, "tbody tr") if row.is_displayed()])
     figure.find_element(By.CSS_SELECTOR, "input").send_keys("vertebra")
     rows = [row for row in figure.find_elements(By.CSS_SELECTOR, "tbody tr") if row.is_displayed()]

@@ -58,6 +58,15 @@ def test_icc_is_pingouins(rows: list[tuple[float, float]]) -> None:
     assert found.value == pytest.approx(row["ICC"], abs=1e-6)
 
 
+def test_an_interval_without_width_is_none() -> None:
+    apart = icc([1, 2, 3, 6], [11, 12, 13, 16])  # a constant apart: far from agreement, but without a residual
+    assert 0 < (apart.value or 0) < 0.2
+    assert apart.low is None
+    assert "by a constant" in (apart.note or "")
+    same = kappa([1, 0, 1, 0], [1, 0, 1, 0])
+    assert (same.value, same.low, same.high) == (1.0, None, None)
+
+
 def test_equal_measurements_have_no_icc_to_estimate() -> None:
     assert icc([1, 1, 1], [1, 1, 1]).value is None
     assert icc([1, 2, 3], [1, 2, 3]).value == 1.0
@@ -84,7 +93,10 @@ def test_kappa_is_that_of_statsmodels(rows: list[tuple[int, int]]) -> None:
         return
     reference = cohens_kappa(table)
     assert found.value == pytest.approx(reference.kappa)
-    assert found.low == pytest.approx(max(-1.0, reference.kappa_low), abs=1e-6)
+    if found.low is None:
+        assert reference.std_kappa == pytest.approx(0, abs=1e-6)
+    else:
+        assert found.low == pytest.approx(max(-1.0, reference.kappa_low), abs=1e-6)
 
 
 def test_two_readers_who_always_say_the_same_have_no_kappa() -> None:
