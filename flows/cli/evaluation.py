@@ -91,6 +91,8 @@ def print_evaluation(summary: dict[str, Any]) -> None:
 
 
 def _print_recipe(recipe_id: str, recipe: dict[str, Any], parts: dict[str, list[dict[str, Any]]]) -> None:
+    from pipeline.evaluate.statistics.resampling import LEAST_PATIENTS
+
     drops = {(f["unit"], f["metric"].removeprefix("drop_")): f for f in recipe["drops"]}
     for (unit, metric), figure in drops.items():
         say(f"{unit} {_plain(metric)}, from internal to external: {_said(figure, '+.2f')}")
@@ -106,10 +108,13 @@ def _print_recipe(recipe_id: str, recipe: dict[str, Any], parts: dict[str, list[
     if shared := recipe["sites_in_several_parts"]:
         said = f"{len(shared)} sites ({', '.join(shared[:3])}, ...)" if len(shared) > 3 else ", ".join(shared)
         say(f"In more than one part: {said}. External are other patients there, but not another place.")
+    few = [f"{_many(n, 'patient')} in {name}" for name, n in recipe["patients_of_part"].items() if n < LEAST_PATIENTS]
     if recipe["patients"] < FEW:
+        few = [_many(recipe["patients"], "patient"), _many(recipe["true_lesions"], "true lesion")]
+    if few:
         say(
-            f"Only {_many(recipe['patients'], 'patient')}, {_many(recipe['true_lesions'], 'true lesion')}: "
-            "the intervals are wide, and below 10 patients a part they take the lesions of a patient for unrelated."
+            f"Only {', '.join(few)}: the intervals are wide, and below {LEAST_PATIENTS} patients a part they take the "
+            "lesions of a patient for unrelated."
         )
 
 

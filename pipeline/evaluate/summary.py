@@ -74,6 +74,7 @@ def _recipe(result: RecipeResult) -> dict[str, Any]:
         "scans_in_no_part": 0 if "all" in result.parts else int((scans.split == None).sum()),  # noqa: E711 -- an array
         "sites_in_several_parts": _sites_in_several_parts(result),
         "patients": int(result.whole.patients.size),
+        "patients_of_part": {name: int(part.cohort.patients.size) for name, part in result.parts.items()},
         "true_lesions": int(np.nansum(scans.n_truth)),
         "unreadable_references": int(np.isnan(scans.n_truth).sum()),
         "parts": {name: [_figure(f) for f in _main(part.figures)] for name, part in result.parts.items()},

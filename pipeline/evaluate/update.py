@@ -24,6 +24,9 @@ from pipeline.store import Store
 from schemas.config import TypeRule
 from schemas.evaluation import LEVELS, MATCH_VERSION, MATCHES, REFERENCES, SCANS, MatchRule
 
+FIRST_READER = "1"
+"""Whose annotation is the reference standard; further readers are held against it (`readers`)."""
+
 Row = dict[str, Any]
 A = TypeVar("A")
 B = TypeVar("B")
@@ -90,7 +93,7 @@ def update_comparisons(
     fresh = [row for row in rows if tuple(row[name] for name in _SAME) not in seen]
     if not fresh:
         return
-    by_series = {row["series_key"]: row for row in references.to_pylist()}
+    by_series = {row["series_key"]: row for row in references.to_pylist() if row["reader"] == FIRST_READER}
     compared = [row for row in fresh if row["status"] == "ok" and by_series[row["series_key"]]["status"] == "ok"]
     requests = list(_requests(compared, recipe_id, by_series, rule, connection))
     answers = place.map_scans(partial(compare_scan, store=place.store), requests)

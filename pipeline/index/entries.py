@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -106,11 +106,23 @@ class Describer:
             yield Described(entry, person, row.clinical)
 
     def broken(
-        self, found: Sequence[Found], problem: tuple[Reason, str], *, absent: bool = False
+        self,
+        found: Sequence[Found],
+        problem: tuple[Reason, str],
+        *,
+        absent: bool = False,
+        readable: Container[int] = frozenset(),
     ) -> Iterator[Described]:
-        """A row for each file that should be a scan and is not, with the keys of a NIfTI of that name."""
+        """A row for each file that should be a scan and is not, with the keys of a NIfTI of that name.
+
+        Its reference standard stays with it, once, so that what it shows can be counted as missed; not so where other
+        files of its row of the manifest could be read (`readable`, numbers of rows): then it is theirs.
+        """
+        seen: set[int] = set()
         for each in found:
             name, row = each.file.name, each.row
+            alone = row.number not in readable and row.number not in seen
+            seen.add(row.number)
             person = self._person_of_file(each)
             why = json.loads(each.record).get("why", problem[1])
             entry = SeriesEntry(
@@ -121,7 +133,7 @@ class Describer:
                 study_date_shifted=self._shifted(row.study_date, person),
                 site=row.site,
                 source_bytes=each.file.size,
-                masks=MaskUris(),
+                masks=MaskUris(truth_uri=row.masks.truth_uri if alone else None),
                 is_absent=absent,
                 problem=(problem[0], why),
             )

@@ -137,10 +137,11 @@ def _describe(listing: Listing, records: Sequence[Record], describer: Describer)
     for file, (kind, record) in zip(listing.files, records, strict=True):
         if kind in by_kind:
             by_kind[kind].append(_found(file, record, listing))
+    readable = {each.row.number for kind in ("dicom", "nifti") for each in by_kind[kind]}
     described = [
         *describer.dicom(by_kind["dicom"]),
         *describer.nifti(by_kind["nifti"]),
-        *describer.broken(by_kind["unreadable"], UNREADABLE),
+        *describer.broken(by_kind["unreadable"], UNREADABLE, readable=readable),
     ]
     for row in listing.missing:
         problem = (MISSING[0], MISSING[1].format(number=row.number))

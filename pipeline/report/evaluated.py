@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.evaluate.summary import PLAIN
 from pipeline.report.tables import Said, Table, interval
 from schemas.evaluation import SPLITS
 
@@ -11,67 +12,115 @@ Rows = list[dict[str, Any]]
 
 
 def evaluation_tables(metrics: Rows) -> list[Table]:
-    """Main figures by part; by size, type, level, site and scanner; by rule; parts compared; recipes' readers."""
+    """Main figures; by size, type, level, site and scanner; by rule; parts compared; between readers."""
+    rules = _by_rule(metrics)
     metrics = _with_intervals_where_there_are(metrics)
     main = [m for m in metrics if m["subgroup"] == "all" and not m["metric"].startswith("drop_")]
+    usual = {m["rule"] for m in main}
     divided = [
-        m for m in metrics if m["subgroup"] not in {"all", "rule", "readers"} and "difference" not in m["metric"]
+        m
+        for m in metrics
+        if m["subgroup"] not in {"all", "rule", "readers"} and "difference" not in m["metric"] and m["rule"] in usual
     ]
-    rules = [m for m in metrics if m["subgroup"] == "rule"]
     mix = [m for m in metrics if m["metric"] == "standardised_difference"]
     readers = [m for m in metrics if m["subgroup"] == "readers"]
+    beside = "Parts of a cohort stand side by side and are never put together. Estimates with their 95 % intervals."
     many = "Many subgroups: of twenty that do not differ, one will seem to at the 5 % level."
     common = "Case mix and acquisition; from 0.1 a difference is commonly called notable (Austin 2009)."
+    hit = (
+        "How results change with what counts as a hit, and with the size of lesions; the rule of this evaluation first."
+    )
     found = [
-        _side_by_side(main),
-        _figures("By subgroup", divided, "split subgroup stratum unit metric rule estimate interval n_patients", many),
-        _figures("By rule", rules, "split rule metric estimate", "How results change with what counts as a hit."),
-        _figures("Parts compared", mix, "split subgroup value note", common),
-        _figures("Between readers", readers, "stratum metric estimate interval n_scans note", "Of the same scans."),
+        _side_by_side("Figures", main, "unit metric", beside),
+        _side_by_side("By subgroup", divided, "subgroup stratum unit metric rule", many),
+        _side_by_side("By rule", rules, "rule size metric", hit),
+        _listed("Parts compared", mix, "split subgroup value note", common),
+        _listed("Between readers", readers, "stratum metric estimate interval n_scans note", "Of the same scans."),
     ]
     return [table for table in found if table.rows]
+
+
+def _by_rule(metrics: Rows) -> Rows:
+    """Figures that are given for several rules, of lesions of all sizes and of each; those of the usual rule first."""
+    others = {m["rule"] for m in metrics if m["subgroup"] == "rule"}
+    shown = {(m["unit"], m["metric"]) for m in metrics if m["subgroup"] == "rule"}
+    found = [
+        m | {"size": m["stratum"] or "all"}
+        for m in metrics
+        if m["subgroup"] in {"all", "rule", "size"} and (m["unit"], m["metric"]) in shown
+    ]
+    kept = _with_intervals_where_there_are(found)
+    return sorted(kept, key=lambda m: (m["rule"] in others, m["rule"])) if others else []
 
 
 def comparison_tables(comparisons: Rows) -> list[Table]:
     """A recipe against others, scan by scan; none without `evaluate --against`."""
     rows = [m | {"metric": m["metric"].removeprefix("difference_"), "recipe": m["stratum"]} for m in comparisons]
     note = "This recipe less the other, on the scans that both have (`spinetally evaluate --against`)."
-    columns = "recipe split unit metric estimate interval n_patients note"
-    table = _figures("Against other recipes", rows, columns, note)
+    table = _listed("Against other recipes", rows, "recipe split unit metric estimate interval n_patients note", note)
     return [table] if rows else []
 
 
-def _side_by_side(metrics: Rows) -> Table:
+def site_tables(sites: Rows) -> list[Table]:
+    """Each site, the sites of a part pooled, and pooled without each."""
+    rows = [site | {"prediction": _prediction(site)} for site in sites]
+    note = (
+        "Pooled by random effects on the logit scale (Paule-Mandel, Hartung-Knapp), in a part only; `without` pools "
+        "the others. A prediction interval says where a new site would lie. Lesions of a patient count as unrelated."
+    )
+    columns = "split unit metric kind site estimate weight i2 tau2 prediction n_patients"
+    table = _listed("Sites", rows, columns, note, sql="FROM site_metrics")
+    return [table] if rows else []
+
+
+def _prediction(site: dict[str, Any]) -> str | None:
+    low, high = site["prediction_low"], site["prediction_high"]
+    return None if low is None or high is None else f"{low:.3f} to {high:.3f}"
+
+
+def _side_by_side(title: str, metrics: Rows, columns: str, note: str) -> Table:
     """A row per figure and kind of interval, a column per part; a value without interval stands in the first row."""
+    names = columns.split()
     parts = [split for split in (*SPLITS, "all") if any(m["split"] == split for m in metrics)]
     patients = {split: max(m["n_patients"] for m in metrics if m["split"] == split) for split in parts}
-    rows: dict[tuple[str, str, str | None], dict[str, dict[str, Any]]] = {}
+    figures: dict[tuple[Any, ...], dict[str | None, dict[str, dict[str, Any]]]] = {}
     for m in sorted(metrics, key=lambda m: m["interval"] is None):
-        of_figure = [key for key in rows if key[:2] == (m["unit"], m["metric"])]
-        free = [key for key in of_figure if m["interval"] is None and m["split"] not in rows[key]]
-        key = free[0] if free else (m["unit"], m["metric"], m["interval"])
-        rows.setdefault(key, {})[m["split"]] = m
-    order = list(dict.fromkeys((m["unit"], m["metric"]) for m in metrics))
+        kinds = figures.setdefault(tuple(m[name] for name in names), {})
+        free = [kind for kind in kinds if m["interval"] is None and m["split"] not in kinds[kind]]
+        kinds.setdefault(free[0] if free else m["interval"], {})[m["split"]] = m
+    order = dict.fromkeys(tuple(m[name] for name in names) for m in metrics)
     body = [
-        (key[0], key[1], key[2] or "", *(_counted(rows[key].get(split)) for split in parts), _notes(rows[key]))
-        for key in sorted(rows, key=lambda key: order.index(key[:2]))
+        (*map(_plain, names, key), kind or "", *(_counted(by_part.get(split)) for split in parts), _remark(by_part))
+        for key in order
+        for kind, by_part in figures[key].items()
     ]
-    heads = [f"{split}, {patients[split]} patients" for split in parts]
-    note = "Parts of a cohort stand side by side and are never put together. Estimates with their 95 % intervals."
-    return Table("Figures", ("unit", "metric", "interval", *heads, "remark"), body, note)
+    heads = [*(_NAMES.get(name, name) for name in names), "interval"]
+    heads += [f"{split}, {patients[split]} patients" for split in parts]
+    if any(row[-1] for row in body):
+        return Table(title, (*heads, "remark"), body, note)
+    return Table(title, tuple(heads), [row[:-1] for row in body], note)
+
+
+def _plain(name: str, value: Any) -> Any:
+    return PLAIN.get(value, str(value).replace("_", " ")) if name in {"metric", "subgroup"} else value
 
 
 def _counted(metric: dict[str, Any] | None) -> Said | None:
-    """`0.81 (0.57 to 0.93), 13 of 16`."""
+    """`0.81 (0.57 to 0.93), 13 of 16`; of a rate `3 in 4`."""
     if metric is None:
         return None
     said, top, bottom = interval(metric), metric["numerator"], metric["denominator"]
-    if metric["value"] is None or top is None or bottom is None or not float(top).is_integer():
+    if metric["value"] is None or bottom is None or metric["metric"] == "f1":
         return said
-    return Said(f"{said.text}, {top:,.0f} of {bottom:,.0f}", said.key)
+    if top is None:
+        return Said(f"{said.text}, n = {bottom:,.0f}", said.key)
+    if not float(top).is_integer():
+        return said
+    word = "in" if "_per_" in metric["metric"] else "of"
+    return Said(f"{said.text}, {top:,.0f} {word} {bottom:,.0f}", said.key)
 
 
-def _notes(by_part: dict[str, dict[str, Any]]) -> str:
+def _remark(by_part: dict[str, dict[str, Any]]) -> str:
     """Why there is no interval, of which part; what has no value says so in its own cell."""
     notes: dict[str, list[str]] = {}
     for split, metric in by_part.items():
@@ -95,10 +144,17 @@ def _with_intervals_where_there_are(metrics: Rows) -> Rows:
     return shown
 
 
-_NAMES = {"split": "part", "estimate": "estimate (95 % interval)", "n_patients": "patients", "subgroup": "divided by"}
+_NAMES = {
+    "split": "part",
+    "estimate": "estimate (95 % interval)",
+    "n_patients": "patients",
+    "n_scans": "scans",
+    "subgroup": "by",
+    "prediction": "prediction interval",
+}
 
 
-def _figures(title: str, metrics: Rows, columns: str, note: str) -> Table:
+def _listed(title: str, metrics: Rows, columns: str, note: str, *, sql: str = "") -> Table:
     names = columns.split()
-    rows = [tuple(interval(m) if name == "estimate" else m[name] for name in names) for m in metrics]
-    return Table(title, tuple(_NAMES.get(name, name) for name in names), rows, note)
+    rows = [tuple(interval(m) if name == "estimate" else _plain(name, m[name]) for name in names) for m in metrics]
+    return Table(title, tuple(_NAMES.get(name, name) for name in names), rows, note, sql)

@@ -97,19 +97,20 @@ def pictured_rows(tiles: Mapping[str, Sequence[Tile]]) -> Table | None:
     Args:
         tiles: kind (the beginning of the pictures' anchors) to pictures in their order on the page.
     """
-    names = (
-        "recipe_id series_key lesion_id level lesion_type volume_mm3 long_axis_mm score_max largest_iou site".split()
-    )
+    names = "lesion_id level lesion_type volume_mm3 long_axis_mm score_max largest_iou site".split()
     named = [(f"{kind}-{i}", tile.row) for kind, found in tiles.items() for i, tile in enumerate(found, 1)]
     rows: list[tuple[Any, ...]] = [
-        (Link(name.replace("-", " "), f"#{name}"), *map(row.get, names)) for name, row in named
+        (
+            Link(name.replace("-", "\N{NO-BREAK SPACE}"), f"#{name}"),
+            row["recipe_id"][:8],
+            row["series_key"][:12],
+            *map(row.get, names),
+        )
+        for name, row in named
     ]
-    note = "`largest iou` is that with any true lesion, or of a missed one with any lesion or candidate."
-    return (
-        Table("Rows of the pictures", ("picture", *names), rows, note, ids=[f"row-{name}" for name, _ in named])
-        if rows
-        else None
-    )
+    note = "Largest IoU: with any true lesion; of a missed one, with any lesion or candidate."
+    ids = [f"row-{name}" for name, _ in named]
+    return Table("Rows of the pictures", ("picture", "recipe", "series", *names), rows, note, ids=ids) if rows else None
 
 
 def evaluated_rows(connection: duckdb.DuckDBPyConnection) -> dict[str, Rows]:

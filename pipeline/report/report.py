@@ -19,14 +19,14 @@ from pipeline.query import connect
 from pipeline.report import gather
 from pipeline.report.checklists.evidence import collect
 from pipeline.report.checklists.sheets import checklist_tables
-from pipeline.report.evaluated import comparison_tables, evaluation_tables
+from pipeline.report.evaluated import comparison_tables, evaluation_tables, site_tables
 from pipeline.report.figures import performance, tally
 from pipeline.report.figures.flow import flow
 from pipeline.report.gallery import SIDE_MM, Tile, Wanted, picture
 from pipeline.report.gather import Rows, ask
 from pipeline.report.page import render
 from pipeline.report.places import FALSE, LESIONS, MISSED, evaluated_rows, pictured_rows, places, question_of
-from pipeline.report.tables import Table, shown
+from pipeline.report.tables import shown
 from pipeline.store import Store
 from schemas.config import CohortConfig
 from schemas.spine import OUTSIDE, craniocaudal_rank, level_number
@@ -170,18 +170,10 @@ def _evaluations(evaluated: dict[str, Rows]) -> list[dict[str, Any]]:
                 "roc_vertebra": performance.roc(curves, "vertebra"),
                 "calibration": performance.calibration(curves),
                 "forests": [forest for forest in forests if forest],
-                "tables": [*evaluation_tables(metrics), *_site_tables(sites), *comparison_tables(comparisons)],
+                "tables": [*evaluation_tables(metrics), *site_tables(sites), *comparison_tables(comparisons)],
             }
         )
     return found
-
-
-def _site_tables(sites: Rows) -> list[Table]:
-    names = "split unit metric kind site value low high weight i2 tau2 prediction_low prediction_high n_patients note"
-    rows = [{name: site[name] for name in names.split()} for site in sites]
-    note = "Pooled by random effects (Paule-Mandel, Hartung-Knapp); `without` pools the other sites."
-    table = gather.as_table("Sites", rows, note=note, sql="FROM site_metrics")
-    return [table] if table else []
 
 
 def _cards(recipes: Rows) -> list[tuple[str, str]]:

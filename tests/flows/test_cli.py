@@ -295,6 +295,7 @@ def test_parts_stand_side_by_side_and_their_difference_comes_first(capfd: pytest
     missing = figure | {"value": None, "low": None, "note": "not estimable: nothing"}
     recipe = {
         "patients": 40,
+        "patients_of_part": {"external": 8, "internal": 32},
         "true_lesions": 90,
         "scans_in_no_part": 0,
         "sites_in_several_parts": ["north", "south"],
@@ -326,7 +327,7 @@ def test_parts_stand_side_by_side_and_their_difference_comes_first(capfd: pytest
     assert "8 annotations read; 1 of scans that have no volume; 2 could not be read (mask_grid 2)" in out
     assert "7 further series with a reference" in out
     assert "In more than one part: north, south." in out
-    assert "Only" not in out
+    assert "Only 8 patients in external: the intervals are wide" in out
 
 
 def test_an_evaluation_needs_a_reference(cli: Cli, done: Path) -> None:

@@ -13,8 +13,11 @@ CONFIDENCE = 0.95
 """Level of every interval here."""
 
 
-NO_INTERVAL = "no interval: fewer than 10 patients, or most resamples have no value"
-"""Of a figure whose resamples give none."""
+FEW_PATIENTS = "no interval: fewer than 10 patients"
+"""Of a figure of so few patients that none was drawn (`resampling.LEAST_PATIENTS`)."""
+
+FEW_RESAMPLES = "no interval: most resamples have no value"
+"""Of a figure that most resamples leave without a case."""
 
 NO_WIDTH = "no interval: every resample gives the same value"
 """Of a figure such as 30 of 30: an interval of no width would claim a certainty that nobody has."""
@@ -65,7 +68,8 @@ def with_interval(value: float | None, resampled: Floats, *, name: str, counts: 
         return Estimate(None, note="not estimable: nothing to divide by", numerator=counts[0], denominator=counts[1])
     interval = percentile_interval(resampled)
     if interval is None:
-        return Estimate(value, note=NO_INTERVAL, numerator=counts[0], denominator=counts[1])
-    if interval[0] == interval[1]:
+        note = FEW_RESAMPLES if np.isfinite(resampled).any() else FEW_PATIENTS
+        return Estimate(value, note=note, numerator=counts[0], denominator=counts[1])
+    if interval[1] - interval[0] <= 1e-12 * max(1.0, abs(value)):
         return Estimate(value, note=NO_WIDTH, numerator=counts[0], denominator=counts[1])
     return Estimate(value, *interval, interval=name, numerator=counts[0], denominator=counts[1])

@@ -35,7 +35,7 @@ def froc(curves: Rows) -> str | None:
         axes.set_ylabel("lesion sensitivity")
         axes.set_ylim(0, 1.02)
         axes.set_title("FROC")
-        if len(parts) > 1:
+        if list(parts) != ["all"]:
             axes.legend(loc="lower right")
         return as_svg(figure, "FROC: lesion sensitivity over false positives per scan, with bootstrap bands")
 
@@ -53,7 +53,7 @@ def roc(curves: Rows, unit: str) -> str | None:
         axes.set_ylabel("sensitivity")
         axes.set_title(f"ROC by {unit}")
         axes.set_aspect("equal")
-        if len(parts) > 1:
+        if list(parts) != ["all"]:
             axes.legend(loc="lower right")
         return as_svg(figure, f"ROC curve by {unit}")
 
@@ -73,7 +73,7 @@ def calibration(curves: Rows) -> str | None:
         axes.set_xlabel("mean score")
         axes.set_ylabel("share with disease")
         axes.set_title("Calibration by patient")
-        if len(parts) > 1:
+        if list(parts) != ["all"]:
             axes.legend(loc="upper left")
         return as_svg(figure, "Calibration: share of patients with disease over their mean score")
 

@@ -309,6 +309,9 @@ def test_two_readers_agree_as_far_as_they_do(tmp_path: Path) -> None:
     assert found["reader_detection_agreement"]["value"] == pytest.approx(2 * 2 / 5)
     assert found["reader_dice"]["value"] == pytest.approx((2 * 5 / 12 + 1) / 2)
     assert found["reader_kappa_scan"]["value"] == 1.0
+    held = row(figures(store), "lesion", "sensitivity", interval="wilson", rule="iou>=0.1")
+    assert held["denominator"] == 3, "the first reader's lesions are the reference standard"
+    assert read_compared(store, RECIPE)[1]["truth_id"].null_count == 0
 
 
 def test_recipes_are_compared_pair_by_pair(tmp_path: Path) -> None:

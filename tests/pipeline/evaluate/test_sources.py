@@ -112,3 +112,23 @@ def test_a_manifest_names_masks_parts_and_a_second_reader(tmp_path: Path, shared
     )
     assert [(t.split, t.uri) for t in plain] == [(None, str(mask))]
     assert none == []
+
+
+def test_what_is_true_of_a_scan_that_cannot_be_read_is_kept_once(tmp_path: Path, shared_data: Path) -> None:
+    """A broken file with a row of its own keeps its truth; one among the slices of a series does not double theirs."""
+    folder = tmp_path / "series"
+    folder.mkdir()
+    for path in sorted((shared_data / "ct_body_spine_dicom_crlm1004" / "image").iterdir())[:4]:
+        (folder / path.name).write_bytes(path.read_bytes())
+    (folder / "broken.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"nothing")
+    (tmp_path / "cut_ct.nii.gz").write_bytes(b"nothing")
+    rows = [
+        "uri,patient_id,truth_uri",
+        f"{folder},P1,one.nii.gz",
+        "cut_ct.nii.gz,P2,two.nii.gz",
+        "none_ct.nii,P3,three.nii",
+    ]
+    (tmp_path / "cohort.csv").write_text("\n".join(rows) + "\n")
+    found, _ = cohort_truth(CohortConfig(source=str(tmp_path / "cohort.csv"), store="x"), identity=Identity.throwaway())
+    assert sorted(Path(str(t.uri)).name for t in found) == ["one.nii.gz", "three.nii", "two.nii.gz"]
+    assert len({t.series_key for t in found}) == 3
