@@ -38,7 +38,7 @@ from zarr.storage import MemoryStore
 from pipeline.errors import StoreError
 from pipeline.grid import Grid, Volume
 from pipeline.store.files import Store
-from pipeline.store.zarr_shard import decode_shard
+from pipeline.store.zarr_shard import CODEC, LEVEL, decode_shard, encode_shard
 
 CHUNK = (64, 128, 128)
 """Largest inner chunk along z, y, x: about 2 MB of int16, small enough to look at a slice, large enough to stream."""
@@ -215,7 +215,7 @@ def _encoded(attributes: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) ->
     memory: dict[str, Any] = {}
     group = zarr.create_group(MemoryStore(memory), attributes=attributes)
     for name, array in arrays.items():
-        chunks = tuple(math.ceil(n / math.ceil(n / most)) for n, most in zip(array.shape, CHUNK, strict=True))
+        chunks = _chunk(array.shape)
         group.create_array(
             name,
             shape=array.shape,
@@ -223,14 +223,19 @@ def _encoded(attributes: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) ->
             chunks=chunks,
             shards=tuple(math.ceil(n / c) * c for n, c in zip(array.shape, chunks, strict=True)),
             compressors=[
-                BloscCodec(cname="zstd", clevel=1, shuffle="shuffle", typesize=array.dtype.itemsize),
+                BloscCodec(cname=CODEC, clevel=LEVEL, shuffle="shuffle", typesize=array.dtype.itemsize),
                 Crc32cCodec(),
             ],
             dimension_names=("z", "y", "x"),
             fill_value=0,
-            config={"write_empty_chunks": True},
-        )[...] = array
-    return {name: memory.pop(name).to_bytes() for name in sorted(memory, key=_data_first)}
+        )
+    shards = {f"{name}/{_SHARD}": encode_shard(array, _chunk(array.shape)) for name, array in arrays.items()}
+    return shards | {name: data.to_bytes() for name, data in memory.items()}  # what is read first comes last
+
+
+def _chunk(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of an array's inner chunks: as equal as they can be, `CHUNK` at most."""
+    return tuple(math.ceil(n / math.ceil(n / most)) for n, most in zip(shape, CHUNK, strict=True))
 
 
 def _packed(values: npt.NDArray[np.uint8]) -> str:
@@ -242,10 +247,6 @@ def _unpacked(packed: str) -> npt.NDArray[np.uint8]:
         return np.frombuffer(zlib.decompress(base64.b64decode(packed)), dtype=np.uint8)
     except (ValueError, zlib.error) as error:
         raise StoreError("the parts of vertebrae in stored masks are damaged: find them again") from error
-
-
-def _data_first(name: str) -> tuple[bool, str]:
-    return name.endswith(_METADATA), name
 
 
 def _read_group(store: Store, uri: str, names: Iterable[str]) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:

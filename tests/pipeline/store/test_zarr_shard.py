@@ -1,4 +1,4 @@
-"""Shards decoded by hand are what zarr makes of them, and damage is seen."""
+"""Shards decoded and encoded by hand are what zarr makes of them, and damage is seen."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
+from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore
 
-from pipeline.store.zarr_shard import decode_shard
+from pipeline.store.zarr_shard import decode_shard, encode_shard
 
 OURS = (BloscCodec(cname="zstd", clevel=1, shuffle="shuffle", typesize=2), Crc32cCodec())
 
@@ -45,6 +46,32 @@ def test_it_is_what_zarr_wrote(shape: Any, chunk: Any, dtype: str) -> None:
     assert decoded is not None
     assert decoded.dtype == array.dtype
     np.testing.assert_array_equal(decoded, array)
+
+
+@settings(max_examples=25)
+@given(
+    shape=st.tuples(*[st.integers(1, 19)] * 3),
+    chunk=st.tuples(*[st.integers(1, 8)] * 3),
+    dtype=st.sampled_from(["int16", "uint8", "uint16", "int32", "float32"]),
+)
+def test_zarr_reads_what_is_encoded_here(shape: Any, chunk: Any, dtype: str) -> None:
+    array = voxels(shape, dtype)
+    array[: shape[0] // 2] = 0  # chunks of zeros are written too
+    metadata, _ = encoded(array, chunk)
+    shard = encode_shard(array, chunk)
+    to_buffer = default_buffer_prototype().buffer.from_bytes
+    memory = MemoryStore({"zarr.json": to_buffer(metadata), "c/0/0/0": to_buffer(shard)}, read_only=True)
+    np.testing.assert_array_equal(np.asarray(zarr.open_array(memory, mode="r")[...]), array)
+    decoded = decode_shard(metadata, shard)
+    assert decoded is not None
+    np.testing.assert_array_equal(decoded, array)
+
+
+def test_any_order_of_axes_and_a_view_are_encoded_as_they_are() -> None:
+    array = voxels((8, 9, 10))
+    for view in (array.transpose(2, 0, 1), array[::-1, :, 1:]):
+        metadata, _ = encoded(np.ascontiguousarray(view), (4, 4, 4))
+        np.testing.assert_array_equal(decode_shard(metadata, encode_shard(view, (4, 4, 4))), view)
 
 
 @pytest.mark.parametrize("at", [0, 100, -5, -30])
