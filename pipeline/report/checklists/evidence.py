@@ -37,8 +37,9 @@ EVIDENCE: dict[str, str] = {
         || count(DISTINCT split) || ' parts; sites in more than one: ' || (SELECT count(*) FROM shared)
         FROM compared_scans WHERE split IS NOT NULL HAVING count(*) > 0""",
     "precision": """SELECT 'widest main interval: half-width ' || round(max(high - low) / 2, 3) || ' ('
-        || any_value(denominator)::BIGINT || ' lesions)' FROM metrics WHERE unit = 'lesion' AND metric = 'sensitivity'
-        AND subgroup = 'all' AND interval = 'wilson' HAVING count(*) > 0""",
+        || arg_max(denominator, high - low)::BIGINT || ' lesions)' FROM metrics
+        WHERE unit = 'lesion' AND metric = 'sensitivity' AND subgroup = 'all' AND interval = 'wilson'
+        HAVING count(*) > 0""",
     "models": """SELECT string_agg(DISTINCT concat_ws(' and ', levels_model, lesions_model), '; ') FROM recipes
         WHERE coalesce(levels_model, lesions_model) IS NOT NULL HAVING count(*) > 0""",
     "threshold": """WITH seen AS (
@@ -106,6 +107,8 @@ def collect(connection: duckdb.DuckDBPyConnection, config: CohortConfig) -> dict
             found[name] = str(rows[0][0])
     if said := _annotation(config):
         found["annotation"] = said
+    if config.truth is not None and config.truth.readers == 1:
+        found["one_reader"] = "one reader, so none between readers was measured"
     return found
 
 

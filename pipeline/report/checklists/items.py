@@ -52,7 +52,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("Why that reference standard", "author", (), "15", "16c"),
     Topic("Who annotated, with what experience", "partly", ("annotation",), "16", "12", "8b"),
     Topic("How the test set was annotated", "partly", ("annotation", "references"), "17"),
-    Topic("Variation between and within readers", "automatic", ("readers",), "18"),
+    Topic("Variation between and within readers", "partly", ("readers", "one_reader"), "18"),
     Topic("Whether test and reference were read blind", "author", ("annotation",), "", "17a, 17b", "8c, 9b"),
     Topic("How data were assigned to parts", "partly", ("parts",), "19", "15b", "12a"),
     Topic("At which level the parts have nothing in common", "automatic", ("disjoint",), "20"),

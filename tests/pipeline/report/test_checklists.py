@@ -39,7 +39,7 @@ def test_numbers_of_the_other_lists() -> None:
 
 def test_evidence_that_an_item_names_exists() -> None:
     named = {name for topic in (*TOPICS, *QUADAS, *PROBAST) for name in topic.evidence}
-    assert named <= set(EVIDENCE) | {"annotation"}
+    assert named <= set(EVIDENCE) | {"annotation", "one_reader"}
 
 
 def test_an_empty_store_fills_nothing(tmp_path: Path) -> None:
@@ -91,6 +91,16 @@ def test_no_risk_of_bias_is_judged(store: Store) -> None:
         assert any(line.evidence for line in made[name])
     assert "annotation" not in found
     assert "low" not in " ".join(line.evidence.lower() for line in made["QUADAS-2"]).split()
+
+
+def test_one_reader_is_said_and_is_no_agreement(store: Store) -> None:
+    connection = connect(store)
+    config = CohortConfig(source="x", store="x", truth=Truth(readers=1))
+    found = {name: said for name, said in collect(connection, config).items() if name != "readers"}
+    connection.close()
+    (line,) = [line for line in sheets(found)["CLAIM 2024"] if line.item == "18"]
+    assert (line.status, line.evidence) == ("partial", "one reader, so none between readers was measured")
+    assert line.rests_on == "truth of the cohort file"
 
 
 @pytest.mark.parametrize(("day", "said"), [("2001-01-01", "before"), ("2999-01-01", "NOT before")])
