@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -25,7 +27,7 @@ from pipeline.evaluate.statistics.estimate import Estimate, with_interval
 from pipeline.evaluate.statistics.proportions import proportion
 from pipeline.grid import Floats
 from schemas.evaluation import Evaluation, MatchRule
-from schemas.spine import level_number, region
+from schemas.spine import craniocaudal_rank, level_number, region
 
 DROPS = (("lesion", "sensitivity"), ("lesion", "froc_score"), ("vertebra", "auroc"), ("patient", "auroc"))
 """Unit and metric of what is compared between the internal and the external part, the plainest first."""
@@ -147,7 +149,7 @@ def _sensitivities(
     cohort: Cohort, hits: Hits, settings: Evaluation, strata: Texts, subgroup: str, rule: str
 ) -> list[Figure]:
     """Lesion sensitivity in each stratum, with both intervals."""
-    names = sorted({str(s) for s in strata if s is not None})
+    names = sorted({str(s) for s in strata if s is not None}, key=_order)
     parts: Parts = {}
     figures = []
     for name in names:
@@ -164,10 +166,21 @@ def _sensitivities(
     return figures
 
 
+def _order(stratum: str) -> tuple[float, bool, str]:
+    """Bins by their numbers, levels from head to foot, others by name."""
+    number = re.match(r"(?:<|>=|>)?=?(\d+(?:\.\d+)?)", stratum)
+    if number:
+        return float(number[1]), not stratum.startswith("<"), stratum
+    try:
+        return float(craniocaudal_rank(level_number(stratum))), True, stratum
+    except ValueError:
+        return math.inf, True, stratum
+
+
 def _scan_subgroups(cohort: Cohort, hits: Hits, settings: Evaluation, attributes: Mapping[str, Texts]) -> list[Figure]:
     figures: list[Figure] = []
     for subgroup, strata in attributes.items():
-        for name in sorted({str(s) for s in strata if s is not None}):
+        for name in sorted({str(s) for s in strata if s is not None}, key=_order):
             figures += _stratum(cohort.of_scans(strata == name), settings, hits.rule, subgroup, name)
     return figures
 

@@ -121,10 +121,16 @@ def _tally(connection: duckdb.DuckDBPyConnection, recipe: dict[str, Any]) -> dic
     studies = ask(connection, gather.BURDEN, recipe_id)
     changes = [row for row in ask(connection, gather.CHANGES) if row["recipe_id"] == recipe_id]
     affected = sum(bool(row["n_lesions"]) for row in studies)
+    without_name = sum(str(row["level"] or "").startswith("V") for row in lesions)
+    unnamed = ""
+    if without_name:
+        unnamed = (
+            f" {shown(without_name)} are in vertebrae that were told apart, not named (V1, V2, ...): in the table only."
+        )
     return {
         "recipe_id": recipe_id,
         "modality": recipe["modality"],
-        "summary": f"{shown(len(lesions))} lesions in {shown(affected)} of {shown(len(studies))} studies.",
+        "summary": f"{shown(len(lesions))} lesions in {shown(affected)} of {shown(len(studies))} studies.{unnamed}",
         "spine": tally.spine(levels),
         "volumes": tally.volumes(lesions),
         "burden": tally.burden(studies),

@@ -94,5 +94,5 @@ def median_range(values: Sequence[float]) -> str:
     """Median and quartiles, as acquisition tables have them."""
     if not values:
         return ""
-    middle, first, third = np.quantile(values, (0.5, 0.25, 0.75))
-    return f"{middle:.3g}" if first == third else f"{middle:.3g} [{first:.3g}, {third:.3g}]"
+    middle, first, third = (shown(float(value)) for value in np.quantile(values, (0.5, 0.25, 0.75)))
+    return middle if first == third else f"{middle} [{first}, {third}]"

@@ -25,11 +25,12 @@ def standardised_difference(first: npt.ArrayLike, second: npt.ArrayLike) -> floa
 
 
 def standardised_difference_of_shares(first: Sequence[Hashable], second: Sequence[Hashable]) -> float | None:
-    """The same for categories: the Mahalanobis distance of their shares (Yang and Dalton 2012); None without cases.
+    """The same for categories: the Mahalanobis distance of their shares (Yang and Dalton 2012).
 
-    For two categories it is |p2 - p1| over sqrt((p1 (1 - p1) + p2 (1 - p2)) / 2).
+    For two categories it is |p2 - p1| over sqrt((p1 (1 - p1) + p2 (1 - p2)) / 2). None without cases, and where the two
+    have no category in common: then they differ in a direction in which neither varies, by any number of deviations.
     """
-    if not first or not second:
+    if not first or not second or not set(first) & set(second):
         return None
     counts = [Counter(first), Counter(second)]
     categories = sorted(set(counts[0]) | set(counts[1]), key=str)
@@ -42,8 +43,4 @@ def standardised_difference_of_shares(first: Sequence[Hashable], second: Sequenc
     covariances = [np.diag(p) - np.outer(p, p) for p in shares]
     pooled = (covariances[0] + covariances[1]) / 2
     apart = shares[1] - shares[0]
-    squared = float(apart @ np.linalg.pinv(pooled) @ apart)
-    if squared <= 1e-12:
-        # nothing in common at all leaves no variance to measure in
-        return 0.0 if np.abs(apart).max() < 1e-12 else None
-    return math.sqrt(squared)
+    return math.sqrt(max(0.0, float(apart @ np.linalg.pinv(pooled) @ apart)))
