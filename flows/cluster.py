@@ -102,6 +102,9 @@ _FAIR: dict[str, Any] = {
     "distributed.scheduler.allowed-failures": 0,
     # no scan waits at a worker: it would share the blame when that dies
     "distributed.scheduler.worker-saturation": 1.0,
+    # nobody looks at profiles of workers, which are made a hundred times a second and kept by the hour
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.system-monitor.gil.enabled": False,
 }
 
 

@@ -105,9 +105,12 @@ class TemporaryServer:
                 f"Prefect's temporary server did not start within {seconds:g} s ({self._last_words()}): raise "
                 f"{STARTUP_VARIABLE}, or start a server (`prefect server start`) and set PREFECT_API_URL to it"
             )
+        _send_events(False)
 
     def stop(self) -> None:
         """End it; its database goes with it."""
+        if "prefect.events.worker" in sys.modules:
+            _send_events(True)
         self._stopping.set()
         self._process.kill()
         self._watcher.join()
@@ -165,6 +168,18 @@ def _apply(environment: dict[str, str]) -> None:
     os.environ.update(environment)
     if "prefect.context" in sys.modules:  # else Prefect reads the environment when it is imported
         sys.modules["prefect.context"].refresh_global_settings_context()
+
+
+def _send_events(are_sent: bool) -> None:
+    """Whether Prefect tells its server of every state of every task run.
+
+    It tells no temporary one: nobody sees its page, and its database goes with it. Events that were on their way when
+    it ended were sent again and again, for minutes.
+    """
+    from prefect.events.clients import NullEventsClient
+    from prefect.events.worker import EventsWorker
+
+    EventsWorker.set_client_override(None if are_sent else NullEventsClient)
 
 
 def _no_proxy() -> dict[str, str]:

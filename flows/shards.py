@@ -109,7 +109,9 @@ class Shard:
         rows = [row for row in self._rows if row["modality"] == recipe.modality]
         if not rows:
             return
-        workplace = Workplace(setting.store, storage_options=setting.config.storage_options)
+        workplace = Workplace(
+            setting.store, storage_options=setting.config.storage_options, on_gpu_full=setting.config.on_gpu_full
+        )
         arguments = {"process": setting.stages.process, "recipe": recipe, "workplace": workplace}
         results = fan_out(
             setting.client,

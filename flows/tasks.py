@@ -91,6 +91,7 @@ class _Room:
         self._ask, self._slots, self._asked = slots, 1, float("-inf")
 
     def for_another(self, sizes: list[int]) -> bool:
+        """Whether one more may begin beside shards of these sizes: a series or a scan each."""
         if time.monotonic() - self._asked > _LOOK_SECONDS:  # an adaptive cluster grows
             self._slots, self._asked = self._ask(), time.monotonic()
         if len(sizes) < 2:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import pickle
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any
 
 from pipeline.errors import ServiceError
@@ -24,7 +26,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Job:
-    """What is done to every item of a shard; small, for it is sent with each."""
+    """What is done to every item of a shard. It is sent with each, and so packed and unpacked once for all of them."""
 
     function: Callable[..., Row]
     """A function of a module, called with the item and `arguments`, by name."""
@@ -36,6 +38,18 @@ class Job:
     def __call__(self, item: Any) -> Row:
         """Do one item."""
         return self.function(item, **self.arguments)
+
+    def __reduce__(self) -> tuple[Callable[[bytes], Job], tuple[bytes]]:
+        return _unpacked, (self._packed,)
+
+    @cached_property
+    def _packed(self) -> bytes:
+        return pickle.dumps((self.function, self.arguments, self.seconds))
+
+
+@lru_cache(maxsize=16)
+def _unpacked(packed: bytes) -> Job:
+    return Job(*pickle.loads(packed))  # noqa: S301 - this run packed it
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@
     │   └── QueryError      bad SQL, or SQL that would write or leave the store
     ├── ServiceError        a service was not there: exit code 3, the scans stay pending     (also a ConnectionError)
     └── ScanError           something is wrong with one scan: a row with its reason, the rest goes on
+        └── GpuMemoryError  it does not fit the memory of the GPU; the CPU may have room for it
 
 A message says what was wrong, what was allowed, what it got and what to do. It never holds a patient's name or ID, a
 text from a scan's header, or the path of a scan: paths carry names.
@@ -61,3 +62,7 @@ class ScanError(SpinetallyError):
 
     def __reduce__(self) -> tuple[type[ScanError], tuple[Reason, str]]:
         return type(self), (self.reason, self.sentence)
+
+
+class GpuMemoryError(ScanError):
+    """One window of the scan alone is more than the GPU's memory holds."""

@@ -201,6 +201,9 @@ class Truth(Strict):
     """Which series or modality the annotators looked at."""
 
 
+OnGpuFull = Literal["quarantine", "cpu"]
+"""What becomes of a scan that does not fit the memory of a GPU."""
+
 FreeText = Literal["SeriesDescription", "ProtocolName", "DeidentificationMethod"]
 
 
@@ -225,6 +228,9 @@ class CohortConfig(Strict):
     """Processes of a local cluster; None chooses by cores and memory."""
     slots: int | None = Field(default=None, gt=0)
     """Scans at a time in one worker; None chooses by memory."""
+    on_gpu_full: OnGpuFull = "quarantine"
+    """A scan of which not even one window fits the GPU's memory is `out_of_memory`, or done on the CPU; its row says on
+    which device it was done."""
     storage_options: dict[str, Any] = Field(default_factory=dict)
     """For fsspec, for both source and store; a value `$NAME` is read from the environment."""
     cost: Cost = Cost()

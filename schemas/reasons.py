@@ -134,7 +134,7 @@ MEANING: dict[Reason, tuple[str, str]] = {
     Reason.TIMEOUT: ("The scan took longer than `limits.scan_seconds`, also alone.", "Raise the limit."),
     Reason.OUT_OF_MEMORY: (
         "The scan needs more memory than a worker has, also alone.",
-        "Give workers more memory.",
+        "Give workers more memory; where it was a GPU's, set `on_gpu_full: cpu`.",
     ),
     Reason.WORKER_DIED: (
         "The worker ended while it did this scan, also alone.",

@@ -92,6 +92,11 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
+def release_cached_memory() -> None:
+    """Give back what torch keeps of the GPUs' memory for later use; nothing without a GPU."""
+    torch.cuda.empty_cache()
+
+
 def _lock(name: str) -> threading.RLock:
     with _making:
         return _locks.setdefault(name, threading.RLock())

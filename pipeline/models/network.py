@@ -10,7 +10,7 @@ import numpy as np
 import openvino
 import torch
 
-from pipeline.errors import ModelError, ScanError
+from pipeline.errors import GpuMemoryError, ModelError, ScanError
 from pipeline.models.device import Backend, choose_backend, occupy
 from schemas.reasons import Reason
 
@@ -23,7 +23,8 @@ _TOLERANCE = 1e-3
 class VoxelNetwork:
     """A network of voxels: float32 windows [n, c, z, y, x] to class scores [n, k, z, y, x].
 
-    One call holds the lock of the device. On a GPU that runs out of memory the batch is halved until it fits.
+    One call holds the lock of the device. On a GPU that runs out of memory the batch is halved until it fits; where one
+    window alone does not, `process_scan` may do the scan on the CPU.
     """
 
     def __init__(self, run: Run, *, device: torch.device, backend: Backend, channels: int = 1, batch: int = 1) -> None:
@@ -72,6 +73,7 @@ class VoxelNetwork:
 
         Raises:
             ScanError: MODEL_OUTPUT, where the scores are not finite or not of the windows' size.
+            GpuMemoryError: one window alone does not fit the GPU's memory.
         """
         with occupy(self.device):
             scores = self._halving(windows.to(self.device, torch.float32, non_blocking=True))
@@ -90,7 +92,11 @@ class VoxelNetwork:
             return self._run(windows)
         except torch.cuda.OutOfMemoryError:
             if len(windows) == 1:
-                raise ScanError(Reason.OUT_OF_MEMORY, "one window alone does not fit the GPU's memory") from None
+                raise GpuMemoryError(
+                    Reason.OUT_OF_MEMORY,
+                    "one window alone does not fit the GPU's memory: set `on_gpu_full: cpu` to have such scans done on "
+                    "the CPU",
+                ) from None
         except (RuntimeError, IndexError, TypeError, ValueError) as failure:
             raise ScanError(
                 Reason.MODEL_OUTPUT,

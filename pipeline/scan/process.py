@@ -7,15 +7,18 @@ so that the scan stays pending.
 from __future__ import annotations
 
 import traceback
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import ModelError, ScanError, ServiceError
+import torch
+
+from pipeline.errors import GpuMemoryError, ModelError, ScanError, ServiceError
 from pipeline.meter import Meter, metered
-from pipeline.models.device import choose_backend, choose_device, clocked, device_name
+from pipeline.models.device import choose_backend, choose_device, clocked, device_name, release_cached_memory
 from pipeline.recipe import ResolvedRecipe
 from pipeline.scan.finding import find_lesions, find_levels, threshold_of
 from pipeline.scan.remeasure import labels_of, recalled
@@ -33,6 +36,9 @@ def process_scan(
 ) -> dict[str, Any]:
     """Do one scan; its row of `schemas.results.RESULTS`.
 
+    A scan that does not fit the GPU's memory is done again from its beginning on the CPU, where that is allowed: all
+    its numbers come from one device, and the row names that one.
+
     Args:
         request: the scan.
         recipe: what to do.
@@ -45,22 +51,34 @@ def process_scan(
         MemoryError: there was too little memory, and the scan was not alone.
     """
     with metered() as meter, clocked() as clock:
-        try:
-            outcome = {"status": "ok"} | _process(request, recipe, attempt, workplace, meter)
-        except ScanError as error:
-            outcome = _row_of(error.reason, error.sentence, "quarantined")
-        except ModelError as error:
-            outcome = _row_of(Reason.MODEL_UNFIT, str(error), "quarantined")
-        except ServiceError:
-            raise
-        except Exception as error:
-            if not _is_memory(error):
-                outcome = _row_of(Reason.ERROR, _where(error), "failed")
-            elif alone:
-                outcome = _row_of(Reason.OUT_OF_MEMORY, _memory_sentence(request, meter), "quarantined")
-            else:
-                raise MemoryError("the scan needs more memory than was free") from None
+        outcome = _outcome(request, recipe, attempt, workplace, meter, alone)
+        if outcome is None:
+            release_cached_memory()  # here, where no traceback holds the arrays of the first try any more
+            workplace = replace(workplace, device="cpu", on_gpu_full="quarantine")
+            outcome = _outcome(request, recipe, attempt, workplace, meter, alone) or {}
         return _identity(request, recipe, attempt) | outcome | _cost(meter, clock.wait_s, recipe, workplace)
+
+
+def _outcome(
+    request: ScanRequest, recipe: ResolvedRecipe, attempt: str, workplace: Workplace, meter: Meter, alone: bool
+) -> dict[str, Any] | None:
+    """What became of the scan on this device; None where its GPU is full and the CPU may try."""
+    try:
+        return {"status": "ok"} | _process(request, recipe, attempt, workplace, meter)
+    except ModelError as error:
+        return _row_of(Reason.MODEL_UNFIT, str(error), "quarantined")
+    except ServiceError:
+        raise
+    except Exception as error:
+        if workplace.on_gpu_full == "cpu" and _is_gpu_memory(error):
+            return None
+        if isinstance(error, ScanError):
+            return _row_of(error.reason, error.sentence, "quarantined")
+        if not _is_memory(error):
+            return _row_of(Reason.ERROR, _where(error), "failed")
+        if alone:
+            return _row_of(Reason.OUT_OF_MEMORY, _memory_sentence(error, request, meter), "quarantined")
+        raise MemoryError("the scan needs more memory than was free") from None
 
 
 def _process(
@@ -143,8 +161,17 @@ def _is_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error)
 
 
-def _memory_sentence(request: ScanRequest, meter: Meter) -> str:
+def _is_gpu_memory(error: Exception) -> bool:
+    """Whether it was the GPU's memory: of a window in the network, or of what else lies there."""
+    return isinstance(error, GpuMemoryError | torch.cuda.OutOfMemoryError)
+
+
+def _memory_sentence(error: Exception, request: ScanRequest, meter: Meter) -> str:
     shape = " x ".join(str(n) for n in request.series.get("shape") or [])
+    if _is_gpu_memory(error):
+        return (
+            f"a scan of {shape} voxels ran out of the GPU's memory: set `on_gpu_full: cpu` to have it done on the CPU"
+        )
     return (
         f"a scan of {shape} voxels ran out of memory at {meter.peak_rss_mb:.0f} MiB in its process, "
         "also alone: give the workers more memory"

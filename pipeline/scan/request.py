@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.store import Store
+from schemas.config import OnGpuFull
 
 
 @dataclass(frozen=True)
@@ -46,5 +47,7 @@ class Workplace:
     """For models and masks that lie elsewhere."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1."""
+    on_gpu_full: OnGpuFull = "quarantine"
+    """What becomes of a scan that does not fit the GPU's memory; see `schemas.config.CohortConfig`."""
     worker: str = "local"
     """Name for the rows."""

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -282,6 +283,14 @@ def test_the_disk_is_full(
         subprocess.run(["mount", "-o", "remount,size=64m", folder / "small"], check=True)
         assert launch(config)["processed"] == N_SCANS
         assert tables(config.store) == tables(str(undisturbed / "store"))
+
+
+def test_two_runs_at_the_same_time(folder: Path, undisturbed: Path, cluster_address: str) -> None:
+    config = config_of(folder, cluster=cluster_address)
+    with ThreadPoolExecutor(2) as both:
+        summaries = [run.result() for run in [both.submit(launch, config) for _ in range(2)]]
+    assert all(summary["processed"] + summary["done_before"] == N_SCANS for summary in summaries)
+    assert same(folder, undisturbed)
 
 
 def test_a_late_attempt_changes_nothing(folder: Path, undisturbed: Path, cluster_address: str) -> None:

@@ -8,6 +8,7 @@ import secrets
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,29 @@ def test_a_run_through_a_network_that_fails_ends_with_the_same_tables(remote: Re
     happened = remote.proxy.happened
     assert happened.count(Fault.BUSY) >= len(remote.proxy.requests) // 5
     assert {Fault.CUT, Fault.LOST, Fault.SLOW} <= set(happened)
+
+
+@pytest.mark.parametrize("fault", [Fault.PRECONDITION, Fault.CONFLICT])
+def test_what_may_be_created_once_is_refused_for_a_while(remote: Remote, fault: Fault) -> None:
+    """412 and 409 are for `If-None-Match`: where nothing is to be seen of what should be there, it is tried again."""
+    store = remote.empty_store()
+    remote.proxy.calm()
+    remote.proxy.choose = EveryNth(fault, method="PUT", path="/recipes/", most=2)
+    summary = launch(remote.config(store, remote.proxy.endpoint))
+    assert remote.proxy.happened == [fault] * 2
+    assert (summary["ingested"], summary["processed"], summary["failed"]) == (N_SCANS, N_SCANS, 0)
+    assert remote.tables(store) == remote.undisturbed
+
+
+def test_a_store_that_another_made_first_is_taken_as_it_is(remote: Remote) -> None:
+    """A real 412: both see no store, both make one; the answer of the server says who was first."""
+    store = f"s3://{remote.bucket}/store-{secrets.token_hex(4)}"
+    config = remote.config(store, remote.storage.endpoint)
+    with ThreadPoolExecutor(2) as both:
+        summaries = [run.result() for run in [both.submit(launch, config) for _ in range(2)]]
+    assert all(summary["processed"] + summary["done_before"] == N_SCANS for summary in summaries)
+    found = remote.tables(store)
+    assert {view: len(rows) for view, rows in found.items()} == {v: len(rows) for v, rows in remote.undisturbed.items()}
 
 
 class After:
