@@ -10,10 +10,10 @@ DECODER = 2
 HEADERS = 2
 """Of the records in `private/index`: what index reads of a file; those of another version are read again."""
 
-PREPROCESS = 1
+PREPROCESS = 2
 """Resampling and normalising."""
 
-DETECT = 1
+DETECT = 2
 """Sliding window, blending, thresholds, components."""
 
 TALLY = 2

@@ -1,8 +1,9 @@
 """Resampling along axes: what an axis of a target takes from an axis of a source, and three of them applied.
 
-A resampling along one axis is a small matrix, so any kernel costs the same: three products of matrices resample a
-volume. Plain linear interpolation in a plane has a faster way. Slabs of slices are done one after the other, so that
-beside the result only a few slices are in memory.
+A resampling along one axis is a small matrix with a narrow band: of few values a row it is a weighted sum of slices, of
+many (splines) a product of matrices. Slices go first where they become fewer, else last, and plain linear interpolation
+in a plane has torch's own way. Slabs of slices are done one after the other, so that beside the result only a few
+slices are in memory.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ _SLAB_VALUES = 2_000_000
 
 _NEGLIGIBLE = 1e-6
 """Weight of a spline that is left out."""
+
+_FEW = 10
+"""Slices up to which a weighted sum, one after the other, is faster than a product of matrices."""
 
 Pointwise = Callable[[torch.Tensor], torch.Tensor]
 
@@ -102,8 +106,11 @@ def resample_axes(
         if all(one.is_identity for one in maps):
             result[start:stop] = slab
             continue
-        planes = resample_planes(slab, along_y, along_x)
-        mix_slices(planes, along_z.matrix[start:stop, used], out=result[start:stop])
+        weights = along_z.matrix[start:stop, used]
+        if along_z.scale > 1:
+            result[start:stop] = resample_planes(mix_slices(slab, weights), along_y, along_x)
+        else:
+            mix_slices(resample_planes(slab, along_y, along_x), weights, out=result[start:stop])
     return result.numpy()
 
 
@@ -122,8 +129,15 @@ def resample_planes(planes: torch.Tensor, along_y: AxisMap, along_x: AxisMap) ->
 
 def mix_slices(planes: torch.Tensor, weights: Float32, out: torch.Tensor | None = None) -> torch.Tensor:
     """[z, y, x] to [m, y, x]: each new slice a mixture of the old ones by its row of `weights` (m, z)."""
-    matrix = torch.from_numpy(np.ascontiguousarray(weights)).to(planes.device)
     out = planes.new_empty((len(weights), *planes.shape[1:])) if out is None else out
+    if planes.device.type == "cpu" and np.count_nonzero(weights, axis=1).max() <= _FEW:
+        for slice_, row in zip(out, weights, strict=True):
+            first, *others = np.flatnonzero(row)
+            torch.mul(planes[first], float(row[first]), out=slice_)
+            for other in others:
+                slice_.add_(planes[other], alpha=float(row[other]))
+        return out
+    matrix = torch.from_numpy(np.ascontiguousarray(weights)).to(planes.device)
     torch.mm(matrix, planes.reshape(len(planes), -1), out=out.view(len(weights), -1))
     return out
 

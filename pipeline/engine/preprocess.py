@@ -14,8 +14,13 @@ Box = tuple[slice, slice, slice]
 
 
 def prepare(volume: Volume, spec: ModelSpec) -> tuple[Float32, Grid]:
-    """Voxels [z, y, x] as the model's network expects them, and the grid on which they lie."""
-    target = model_grid(volume.grid, spacing_mm=spec.spacing_mm, orientation=spec.orientation)
+    """Voxels [z, y, x] as the model's network expects them, and the grid on which they lie.
+
+    `options` of the spec: `grid: centres` lays the grid as MONAI's `Spacing` does, on the centre of the scan's first
+    voxel and not its corner; `smooth: true` averages over what a coarser voxel covers.
+    """
+    centres = spec.options.get("grid", "corners") == "centres"
+    target = model_grid(volume.grid, spacing_mm=spec.spacing_mm, orientation=spec.orientation, centres=centres)
     values = resample_image(volume.voxels, volume.grid, target, smooth=bool(spec.options.get("smooth", False)))
     return normalise(values, spec.intensity), target
 

@@ -52,12 +52,13 @@ class Reducer(Protocol):
 class Labels:
     """The class with the largest score."""
 
-    def __init__(self, values: Values, transform: Transform | None = None) -> None:
+    def __init__(self, values: Values, transform: Transform | None = None, *, half: bool = False) -> None:
         """`values`: from the number of classes c to what stands for each (c,), unsigned; `transform`: applied to the
-        scores [k, ...] before, giving [c, ...].
+        scores [k, ...] before, giving [c, ...]; `half`: interpolated scores are compared in half precision, as nnU-Net.
         """
         self._values = values
         self._transform = transform
+        self._half = half
 
     def prepare(self, slab: torch.Tensor) -> torch.Tensor:
         """The scores themselves, or transformed."""
@@ -65,7 +66,7 @@ class Labels:
 
     def reduce(self, planes: torch.Tensor, along_y: AxisMap, along_x: AxisMap) -> npt.NDArray[np.generic]:
         """The values of the largest class [m, Y, X]."""
-        return interpolated_argmax(planes, self._values(len(planes)), along_y, along_x)
+        return interpolated_argmax(planes, self._values(len(planes)), along_y, along_x, half=self._half)
 
 
 class Scores:
@@ -134,7 +135,12 @@ def reduce_slabs(
 
 
 def interpolated_argmax(
-    planes: torch.Tensor, values: npt.NDArray[np.unsignedinteger], along_y: AxisMap, along_x: AxisMap
+    planes: torch.Tensor,
+    values: npt.NDArray[np.unsignedinteger],
+    along_y: AxisMap,
+    along_x: AxisMap,
+    *,
+    half: bool = False,
 ) -> npt.NDArray[np.generic]:
     """What stands for the class with the largest score at each voxel, after linear interpolation in the plane.
 
@@ -143,13 +149,14 @@ def interpolated_argmax(
         values: (c,) of an unsigned type; its largest number may not occur, it marks borders in between.
         along_y: from the planes' y to the target's.
         along_x: from the planes' x to the target's.
+        half: compare what was interpolated in half precision: of classes that are then even the first counts.
 
     Returns:
         [m, Y, X] of the type of `values`.
     """
-    plain = along_y.is_bilinear and along_x.is_bilinear and not (along_y.is_identity and along_x.is_identity)
+    plain = along_y.kind == along_x.kind == "linear" and not (along_y.is_identity and along_x.is_identity)
     if planes.device.type != "cpu" or not plain:
-        return values[_argmax_of_all(planes, along_y, along_x).cpu().numpy()]
+        return values[_argmax_of_all(planes, along_y, along_x, half).cpu().numpy()]
     unsettled = np.iinfo(values.dtype).max
     coarse = argmax_of_first(planes).numpy()
     settled = np.where(_borders(coarse), unsettled, values[coarse])
@@ -157,9 +164,9 @@ def interpolated_argmax(
     fine = np.take(np.take(settled, low_x, axis=2), low_y, axis=1)
     places = np.flatnonzero(fine == unsettled)
     if len(places) > _FEW * fine.size:
-        return values[_argmax_of_all(planes, along_y, along_x).numpy()]
+        return values[_argmax_of_all(planes, along_y, along_x, half).numpy()]
     for some in np.array_split(places, len(places) // _PLACES + 1):
-        fine.reshape(-1)[some] = values[_argmax_at(planes, some, along_y, along_x)]
+        fine.reshape(-1)[some] = values[_argmax_at(planes, some, along_y, along_x, half)]
     return fine
 
 
@@ -174,13 +181,13 @@ def argmax_of_first(scores: Iterable[torch.Tensor]) -> torch.Tensor:
     return index
 
 
-def _argmax_of_all(planes: torch.Tensor, along_y: AxisMap, along_x: AxisMap) -> torch.Tensor:
+def _argmax_of_all(planes: torch.Tensor, along_y: AxisMap, along_x: AxisMap, half: bool) -> torch.Tensor:
     """The largest class [m, Y, X], every voxel interpolated, one class after the other."""
-    return argmax_of_first(resample_planes(plane, along_y, along_x) for plane in planes)
+    return argmax_of_first(_rounded(resample_planes(plane, along_y, along_x), half) for plane in planes)
 
 
 def _argmax_at(
-    planes: torch.Tensor, places: npt.NDArray[np.intp], along_y: AxisMap, along_x: AxisMap
+    planes: torch.Tensor, places: npt.NDArray[np.intp], along_y: AxisMap, along_x: AxisMap, half: bool
 ) -> npt.NDArray[np.int16]:
     """The largest class (n,) at flat places of the target's planes [m, Y, X]."""
     lines, x = np.divmod(places, along_x.n_target)
@@ -194,10 +201,14 @@ def _argmax_at(
     index = torch.zeros(len(places), dtype=torch.int16)
     for c, plane in enumerate(planes.flatten(1)):
         a, b, d, e = (plane.index_select(0, corner) for corner in corners)
-        score = torch.lerp(torch.lerp(a, b, across), torch.lerp(d, e, across), down)
+        score = _rounded(torch.lerp(torch.lerp(a, b, across), torch.lerp(d, e, across), down), half)
         index.masked_fill_(score > best, c)
         torch.maximum(best, score, out=best)
     return index.numpy()
+
+
+def _rounded(scores: torch.Tensor, half: bool) -> torch.Tensor:
+    return scores.half().float() if half else scores
 
 
 def _mixed(part: torch.Tensor, weights: npt.NDArray[np.float32]) -> torch.Tensor:

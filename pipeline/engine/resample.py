@@ -64,13 +64,16 @@ def oriented_as(grid: Grid) -> str:
     return "".join(letters)
 
 
-def model_grid(source: Grid, *, spacing_mm: Triple | None = None, orientation: str = "LPS") -> Grid:
+def model_grid(
+    source: Grid, *, spacing_mm: Triple | None = None, orientation: str = "LPS", centres: bool = False
+) -> Grid:
     """The grid that a model asks for, over the same field of view.
 
     Args:
         source: grid of the scan.
         spacing_mm: distance along z, y, x of the model's grid; None keeps the scan's own.
         orientation: anatomical directions in which its indices i, j, k grow.
+        centres: lay the centre of its first voxel on that of the scan, not the outer corner, as MONAI's `Spacing`.
 
     Returns:
         A grid with the scan's axes, the spacing exactly as asked, the outer corner of its first voxel where that of
@@ -86,9 +89,10 @@ def model_grid(source: Grid, *, spacing_mm: Triple | None = None, orientation: s
     own = np.asarray(source.spacing_mm)[::-1][picked]
     count = np.asarray(source.shape)[::-1][picked]
     spacing = own if spacing_mm is None else np.asarray(spacing_mm, dtype=np.float64)[::-1]
-    shape = np.maximum(1, np.floor(count * own / spacing + 0.5))
+    steps = own * (count - 1) if centres else own * count - spacing
+    shape = np.maximum(1, np.floor(steps / spacing + 1.5))
     centre = source.to_lps((np.asarray(source.shape) - 1) / 2)
-    origin = centre + direction @ ((spacing - count * own) / 2)
+    origin = centre - direction @ (steps / 2)
     shape_zyx, spacing_zyx = _triple(shape[::-1], int), _triple(spacing[::-1], float)
     return Grid(shape_zyx, spacing_zyx, _triple(origin, float), tuple(direction.ravel().tolist()))
 

@@ -1,13 +1,13 @@
 """The sliding window: overlapping windows through a network, blended, one finished slab at a time.
 
-Windows lie on a lattice, so each row of them (one place along z) covers the plane in the same way: its sum of weights
-is made once. A slab is finished, divided and given away as soon as no later row reaches it.
+Windows go row by row (one place along z). Slices are finished, divided and given away, a few at a time, as soon as no
+later row reaches them, so that only one row of scores is ever held.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +15,11 @@ import numpy as np
 import torch
 
 from pipeline.engine.axis_map import Float32
+from pipeline.errors import ScanError
+from schemas.reasons import Reason
+
+_SLAB_VALUES = 4_000_000
+"""Class scores divided and given away at a time: 16 MB."""
 
 SIGMA_OF_PATCH = 0.125
 """Deviation of the blending Gaussian as a share of the window, as nnU-Net and MONAI have it."""
@@ -32,15 +37,21 @@ class Blending:
     """By a Gaussian; else all voxels of a window count the same."""
     floor: float = 0.0
     """Least weight of a voxel; the largest is 1."""
+    half: bool = False
+    """Sums are kept in half precision, with weights up to 10, as nnU-Net keeps them: half the memory, and where classes
+    are nearly even the same one wins."""
 
     def weights(self, patch: Size) -> torch.Tensor:
-        """[z, y, x] of a window."""
+        """[z, y, x] of a window, in the precision of the sums."""
         result = torch.ones(patch, dtype=torch.float64)
         for axis, size in enumerate(patch if self.gaussian else ()):
             place = torch.arange(size, dtype=torch.float64) - (size // 2 if self.spread else (size - 1) / 2)
             along = torch.exp(-0.5 * (place / (SIGMA_OF_PATCH * size)) ** 2)
             result *= along.reshape([-1 if a == axis else 1 for a in range(3)])
-        return result.clamp_min(self.floor).float()
+        if not self.half:
+            return result.clamp_min(self.floor).float()
+        result = (10 * result).half()
+        return result.clamp_min(float(result[result > 0].min()))
 
 
 AS_MONAI = Blending(floor=1e-3)
@@ -49,7 +60,7 @@ AS_MONAI = Blending(floor=1e-3)
 AS_MONAI_FLAT = Blending(gaussian=False)
 """As MONAI's `SlidingWindowInferer(mode="constant")`."""
 
-AS_NNUNET = Blending(spread=True)
+AS_NNUNET = Blending(spread=True, half=True)
 """As nnU-Net v2."""
 
 
@@ -116,7 +127,7 @@ def blended_slabs(
     blending: Blending | None = None,
     empty_below: float | None = None,
 ) -> Iterator[torch.Tensor]:
-    """The same in slabs [k, dz, y, x] along z, each given as soon as it is final, on the network's device.
+    """The same in slabs [k, dz, y, x] along z, each given as soon as it is final, float32 on the network's device.
 
     Only one row of windows is held, k x patch z x y x x values, whatever the length of the scan.
     Arguments as `predict_on_model_grid`; `blending` is `AS_MONAI` unless said otherwise. A window that holds one value
@@ -128,37 +139,43 @@ def blended_slabs(
     zs, ys, xs = (window_starts(n, p, overlap, spread=how.spread) for n, p in zip(padded.shape[1:], patch, strict=True))
     places = list(itertools.product(ys, xs))
     weight = how.weights(patch).to(network.device)
-    size = (patch[0], padded.shape[2], padded.shape[3])
-    covered = _add_windows(None, ((place, weight[None]) for place in places), torch.ones_like(weight), size)[0]
     answers = _Answers(network, flips, empty_below)
-    row, total = None, torch.zeros_like(covered)
+    total = weight.new_zeros((patch[0], *padded.shape[2:]))
+    row: torch.Tensor | None = None
     for z, after in zip(zs, [*zs[1:], zs[-1] + patch[0]], strict=True):
-        row = _add_windows(row, answers.of_row(padded, patch, z, places), weight, size)
-        total += covered
-        yield from _inner(row[:, : after - z] / total[: after - z], z, inner)
-        row, total = _moved(row, after - z, 1), _moved(total, after - z, 0)
-
-
-def _add_windows(
-    row: torch.Tensor | None,
-    windows: Iterable[tuple[tuple[int, int], torch.Tensor]],
-    weight: torch.Tensor,
-    size: Size,
-) -> torch.Tensor:
-    """Windows (y, x) and their scores [k, z, y, x], weighted and added to a row [k, z, Y, X] of `size`."""
-    for (y, x), scores in windows:
+        for (y, x), scores in answers.of_row(padded, patch, z, places):
+            row = total.new_zeros((len(scores), *total.shape)) if row is None else row
+            here = np.s_[:, y : y + patch[1], x : x + patch[2]]
+            for mine, theirs in zip(row, scores, strict=True):  # a class at a time: the product stays in the cache
+                mine[here].add_(theirs * weight)
+            total[here].add_(weight)
         if row is None:
-            row = scores.new_zeros((len(scores), *size))
-        row[..., y : y + scores.shape[-2], x : x + scores.shape[-1]].addcmul_(scores, weight)
-    if row is None:
-        raise ValueError("a volume without a voxel has no window")
-    return row
+            raise ValueError("a volume without a voxel has no window")
+        yield from _finished(row[:, : after - z], total[: after - z], z, inner)
+        for buffer in (*row, total):
+            _move(buffer, after - z)
 
 
-def _moved(buffer: torch.Tensor, done: int, axis: int) -> torch.Tensor:
-    """A buffer without its first `done` slices along z, and as many empty ones at its end."""
-    kept, empty = buffer.narrow(axis, done, buffer.shape[axis] - done), torch.zeros_like(buffer.narrow(axis, 0, done))
-    return torch.cat([kept, empty], dim=axis)
+def _finished(
+    row: torch.Tensor, total: torch.Tensor, z: int, inner: tuple[slice, slice, slice]
+) -> Iterator[torch.Tensor]:
+    """Weighted sums [k, dz, y, x] over their weights, without the padding, a few slices at a time."""
+    step = max(1, _SLAB_VALUES // row[:, 0].numel())
+    low, high = max(0, inner[0].start - z), min(len(total), inner[0].stop - z)
+    for start in range(low, high, step):
+        part = (slice(start, min(start + step, high)), *inner[1:])
+        slab = (row[:, *part] / total[part]).float()
+        if row.dtype == torch.half and not torch.isfinite(slab.sum()):
+            raise ScanError(Reason.MODEL_OUTPUT, "the network's scores are too large for sums in half precision")
+        yield slab
+
+
+def _move(buffer: torch.Tensor, done: int) -> None:
+    """Take the first `done` slices [z, y, x] away, and put as many empty ones at the end; in place."""
+    for z in range(done, len(buffer), done):
+        following = buffer[z : z + done]
+        buffer[z - done : z - done + len(following)] = following
+    buffer[-done:] = 0
 
 
 class _Answers:
@@ -223,10 +240,3 @@ def _padded(array: Float32, patch: Size, fill: float) -> tuple[Float32, tuple[sl
         widths = [(0, 0), *zip(before, after, strict=True)]
         with_channels = np.pad(with_channels, widths, constant_values=fill)
     return with_channels, (z, y, x)
-
-
-def _inner(slab: torch.Tensor, z: int, inner: tuple[slice, slice, slice]) -> Iterator[torch.Tensor]:
-    """The slices of a finished slab that lie in the volume, not in its padding."""
-    low, high = max(0, inner[0].start - z), min(slab.shape[1], inner[0].stop - z)
-    if low < high:
-        yield slab[:, low:high, inner[1], inner[2]]

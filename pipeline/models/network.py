@@ -114,6 +114,7 @@ def torch_run(module: torch.nn.Module, device: torch.device) -> Run:
         module = module.eval()
 
     def run(windows: torch.Tensor) -> torch.Tensor:
+        """Class scores [n, k, z, y, x] of windows [n, c, z, y, x]."""
         return _first(module(windows)).float()
 
     return run
@@ -155,10 +156,10 @@ def _converted(source: Any, reference: Run, *, patch: Any, channels: int) -> Run
 def openvino_run(model: openvino.Model) -> Run:
     """A compiled OpenVINO model as a call, in full precision, on as many threads as torch has."""
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-    compiled = openvino.compile_model(model, "CPU", settings)
+    request = openvino.compile_model(model, "CPU", settings).create_infer_request()
 
     def run(windows: torch.Tensor) -> torch.Tensor:
-        request = compiled.create_infer_request()
+        """Class scores [n, k, z, y, x] of windows [n, c, z, y, x], one window at a time; never from two threads."""
         array = np.ascontiguousarray(windows.numpy(), dtype=np.float32)
         outputs = [np.array(request.infer([array[i : i + 1]])[0]) for i in range(len(array))]
         return torch.from_numpy(outputs[0] if len(outputs) == 1 else np.concatenate(outputs))

@@ -87,7 +87,7 @@ def write_monai_model(folder: Path, patch: int) -> Path:
     return write_spec(
         folder, format="monai_network", weights="model.safetensors", network=UNET, labels={1: "L1"},
         spacing_mm=[2.0, 2.0, 2.0], orientation="RAS", intensity={"clip": [-500, 500], "divide": 250},
-        patch=[patch] * 3,
+        patch=[patch] * 3, options={"grid": "centres"},
     )  # fmt: skip
 
 

@@ -42,8 +42,9 @@ def _whole(source: Grid, scores: torch.Tensor, grid: Grid) -> np.ndarray:
 @pytest.mark.parametrize("source", GRIDS)
 @pytest.mark.parametrize("noise", [0.0, 0.3, 3.0])
 @pytest.mark.parametrize("spacing", [(2.0, 2.0, 2.0), (0.8, 0.8, 0.8)])
-def test_labels(source: Grid, noise: float, spacing: tuple[float, float, float]) -> None:
-    grid = model_grid(source, spacing_mm=spacing)
+@pytest.mark.parametrize("centres", [False, True])
+def test_labels(source: Grid, noise: float, spacing: tuple[float, float, float], centres: bool) -> None:
+    grid = model_grid(source, spacing_mm=spacing, centres=centres)
     scores = _scores(5, grid.shape, noise=noise)
     values = np.array([0, 24, 23, 22, 300], dtype=np.uint16)
     found = _reduced(source, scores, Labels(lambda _: values), grid, np.uint16)

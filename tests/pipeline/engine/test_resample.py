@@ -109,6 +109,16 @@ def test_field_of_view_is_kept(
     assert resample_image(np.ones(shape, np.int16), source, target) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("orientation", ["LPS", "RAS", "SPL"])
+def test_centres_are_laid_as_monai_does(orientation: str) -> None:
+    source = _tilted(_grid("LPS"), 7)
+    same = model_grid(source, orientation=orientation)
+    coarse = model_grid(source, spacing_mm=(2.0, 2.0, 2.0), orientation=orientation, centres=True)
+    assert coarse.origin_mm == pytest.approx(same.origin_mm)
+    steps = [round((n - 1) * mm / 2) for n, mm in zip(same.shape, same.spacing_mm, strict=True)]
+    assert coarse.shape == tuple(n + 1 for n in steps)
+
+
 def test_smooth_keeps_the_mean() -> None:
     source = _grid()
     voxels = _voxels(source)

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.engine.window import blended_slabs, predict_on_model_grid, window_starts
+from pipeline.engine.window import AS_NNUNET, blended_slabs, predict_on_model_grid, window_starts
+from pipeline.errors import ScanError
 
 
 class Counting:
@@ -96,3 +97,25 @@ def test_empty_windows_are_filled() -> None:
     slabs = list(blended_slabs(network, array, (8, 8, 8), 0.0, empty_below=-0.5))
     assert network.windows == 2
     assert torch.cat(slabs, dim=1)[0, :, 8:, 8:].unique().tolist() == [-0.5]
+
+
+def test_half_precision_rounds_as_nnunet() -> None:
+    array, size = _noise(12, 14, 9), 8
+    weight = 10 * np.exp(
+        -0.5 * (np.add.outer(*[(np.arange(size) - 4.0) ** 2] * 2)[..., None] + (np.arange(size) - 4.0) ** 2)
+    )
+    weight = torch.from_numpy(weight).half()
+    weight[weight == 0] = weight[weight > 0].min()
+    sums, covered = torch.zeros(2, *array.shape, dtype=torch.half), torch.zeros(array.shape, dtype=torch.half)
+    for z, y, x in itertools.product(*(window_starts(n, size, 0.5, spread=True) for n in array.shape)):
+        here = np.s_[..., z : z + size, y : y + size, x : x + size]
+        window = torch.from_numpy(array[here])
+        sums[here] += torch.stack([window, window**2]) * weight
+        covered[here] += weight
+    slabs = list(blended_slabs(Counting(), array, (size,) * 3, 0.5, blending=AS_NNUNET))
+    np.testing.assert_array_equal(torch.cat(slabs, dim=1).numpy(), (sums / covered).float().numpy())
+
+
+def test_scores_beyond_half_precision_are_refused() -> None:
+    with pytest.raises(ScanError, match="half precision"):
+        list(blended_slabs(Counting(), _noise(8, 8, 8) * 1e3, (8, 8, 8), 0.5, blending=AS_NNUNET))

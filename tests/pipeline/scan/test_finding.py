@@ -20,6 +20,7 @@ from pipeline.scan.request import Earlier
 from pipeline.store import Store
 from pipeline.store.volumes import read_stored_masks, write_labels, write_volume
 from schemas.config import CohortConfig
+from schemas.versions import STAGES
 from tests.pipeline.models.networks import SETTINGS, save_safetensors, small_scan, write_model
 
 
@@ -233,7 +234,7 @@ def test_recipes_that_find_the_same(model: str, monkeypatch: pytest.MonkeyPatch)
     one = _resolved(lesions={"model": model})
     typed = _resolved(lesions={"model": model}, type_rule={"dense_hu": 150}, radiomics="default")
     other = _resolved(lesions={"model": model, "threshold": 0.6})
-    monkeypatch.setattr("pipeline.recipe.STAGES", {"preprocess": 1, "detect": 1, "tally": 99})
+    monkeypatch.setattr("pipeline.recipe.STAGES", STAGES | {"tally": 99})
     newer = _resolved(lesions={"model": model})
     assert len({r.recipe_id for r in (one, typed, other, newer)}) == 4
     ids = [detection_id(r.document, {}) for r in (one, typed, newer, other)]

@@ -84,7 +84,8 @@ class NnunetModel:
         """The levels, named by the model's own classes."""
         check_use(self.spec, modality, "levels")
         result = np.zeros(volume.grid.shape, dtype=LABEL_TYPE)
-        self._run(volume, Labels(self.classes.level_values, self.classes.with_background), result, flips=flips)
+        labels = Labels(self.classes.level_values, self.classes.with_background, half=AS_NNUNET.half)
+        self._run(volume, labels, result, flips=flips)
         return LevelMask(result, anchor="model")
 
     def lesions(

@@ -79,6 +79,8 @@ class _Shape:
 
     @classmethod
     def of(cls, settings: dict[str, Any], stages: int) -> _Shape:
+        """From `arch_kwargs` of the plans, where one number may stand for all stages or for all three axes."""
+
         def triples(values: Any) -> list[Sizes]:
             each = [values] * stages if isinstance(values, int) else values
             return [[one] * 3 if isinstance(one, int) else one for one in each]
