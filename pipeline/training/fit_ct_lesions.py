@@ -63,7 +63,7 @@ def collect(phantom: Phantom, levels_model: Predictor) -> Places | None:
     bone = lay_out(volume, levels_model.levels(volume, modality="CT"))
     if bone is None:
         return None
-    places, described = look(bone, torch.device("cpu"))
+    places, described, _ = look(bone, torch.device("cpu"))
     truth = nearest_labels(phantom.lesions[bone.box], crop(volume, bone.box).grid, bone.grid).astype(np.int64)
     voxels = [lesion.volume_mm3 / STEP_MM**3 for lesion in phantom.lesion_table]
     iou = np.zeros((len(places), len(voxels)))

@@ -13,9 +13,10 @@ from pipeline.errors import ModelError
 from pipeline.grid import Volume
 from pipeline.masks import LABEL_TYPE, LesionMask, LevelMask
 from pipeline.models.builtin.ct_lesions.bone import Bone, lay_out
-from pipeline.models.builtin.ct_lesions.choose import Candidate, choose
-from pipeline.models.builtin.ct_lesions.describe import NAMES, describe, surround
+from pipeline.models.builtin.ct_lesions.choose import LEAST_SCORE, Candidate, choose
+from pipeline.models.builtin.ct_lesions.describe import NAMES, Surroundings, describe, surround
 from pipeline.models.builtin.ct_lesions.deviation import deviate
+from pipeline.models.builtin.ct_lesions.paired import DISCOUNT, is_paired
 from pipeline.models.builtin.ct_lesions.propose import Proposal, propose
 from pipeline.models.builtin.ct_lesions.reference import refer
 from pipeline.models.builtin.ct_lesions.score import Scorer, read_scorer
@@ -59,20 +60,23 @@ class CtLesions:
         return _collect(volume, bone, found[:_MOST], settings)
 
     def _look(self, bone: Bone) -> list[Candidate]:
-        places, described = look(bone, self.device)
+        places, described, around = look(bone, self.device)
         scores = self.scorer(described)
+        for k in np.flatnonzero(scores >= LEAST_SCORE):
+            if is_paired(places[k], around):
+                scores[k] *= DISCOUNT
         kept = choose(places, scores, bone.hu.shape)
         return [Candidate(places[k].box, places[k].mask, float(scores[k])) for k in kept]
 
 
-def look(bone: Bone, device: torch.device) -> tuple[list[Proposal], npt.NDArray[np.float64]]:
-    """All places that differ and what is known of them, (places, numbers)."""
+def look(bone: Bone, device: torch.device) -> tuple[list[Proposal], npt.NDArray[np.float64], Surroundings]:
+    """All places that differ, what is known of them, (places, numbers), and of the scan."""
     reference = refer(bone)
     with occupy(device):
         deviation = deviate(bone, reference, device)
     places, around = propose(bone, deviation), surround(bone, reference, deviation)
     described = [describe(place, around) for place in places]
-    return places, np.array(described, dtype=np.float64).reshape(len(places), len(NAMES))
+    return places, np.array(described, dtype=np.float64).reshape(len(places), len(NAMES)), around
 
 
 def _collect(volume: Volume, bone: Bone | None, found: list[Candidate], settings: LesionSettings) -> LesionMask:

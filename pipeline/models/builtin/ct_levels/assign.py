@@ -27,6 +27,8 @@ _LEAST_SHARE = 0.12
 """Of its largest part that a torn off one must have to stay."""
 _LEAST_MM3 = 1500.0
 """A vertebra of which less is in view is none."""
+_LEAST_OF_NEIGHBOUR = 0.3
+"""What a guess beyond an end of the chain must have of the vertebra beside it, where no face of the volume cuts it."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ class Parting:
 def assign(fields: Fields, chain: Chain) -> tuple[Labels, int]:
     """Label 1 ... n of each vertebra from the head down, [z, y, x], and how many were added in front of the chain.
 
-    Beyond both ends of the chain stands a guess, for a vertebra whose middle is out of view; it is dropped where
-    nothing of it is seen.
+    Beyond both ends of the chain stands a guess, for a vertebra whose middle is out of view or was not seen; it is
+    dropped where a sliver is all that there is of it.
     """
     labels: Labels = np.zeros(fields.grid.shape, dtype=np.uint8)
     if not len(chain.points):
@@ -174,8 +176,11 @@ def _touching(parts: npt.NDArray[np.unsignedinteger]) -> dict[int, dict[int, int
 
 def _without_specks(labels: Labels, n: int) -> tuple[Labels, int]:
     """Labels numbered anew without those of which too little is in view; whether the one above the chain stayed."""
-    voxels = np.bincount(labels.ravel(), minlength=n + 1)
-    kept = np.flatnonzero(voxels[: n + 1] * SPACING_MM**3 >= _LEAST_MM3)
+    voxels = np.bincount(labels.ravel(), minlength=n + 1)[: n + 1]
+    enough = voxels * SPACING_MM**3 >= _LEAST_MM3
+    for guess, neighbour, face in ((1, 2, labels[-1]), (n, n - 1, labels[0])):
+        enough[guess] &= bool((face == guess).any()) or voxels[guess] >= _LEAST_OF_NEIGHBOUR * voxels[neighbour]
+    kept = np.flatnonzero(enough)
     kept = kept[kept > 0]
     table = np.zeros(256, dtype=np.uint8)
     table[kept] = np.arange(1, len(kept) + 1)

@@ -73,6 +73,20 @@ def test_a_faint_centre_is_filled_in(fields: Fields) -> None:
     assert len(find_chain(replace(fields, centre=centre)).points) == len(points)
 
 
+def test_a_sliver_below_the_last_vertebra_is_none(lumbar: Phantom, fields: Fields) -> None:
+    """Some of the sacrum seen as posterior elements: one vertebra more would part the sacrum from L5, and its name."""
+    points = find_chain(fields).points
+    z, y, x = ((2 * points[-1] - points[-2]) / 3).astype(int)
+    sliver = (slice(z - 2, z + 3), slice(y - 2, y + 3), slice(x - 2, x + 3))
+    classes = fields.classes.copy()
+    classes[(slice(None), *sliver)] = np.eye(N_CLASSES, dtype=np.float16)[2][:, None, None, None]
+    mask = decode(replace(fields, classes=classes), lumbar.volume)
+    figures = level_figures(mask, lumbar.levels, voxel_mm3=27.0)
+    assert mask.anchor == "sacrum, last ribs"
+    assert figures.n_wrong == figures.n_invented == 0
+    assert figures.n_apart == figures.n_named == figures.n_true
+
+
 def test_nothing_seen_is_an_empty_mask(lumbar: Phantom, fields: Fields) -> None:
     nothing = np.zeros_like(fields.classes)
     nothing[0] = 1
