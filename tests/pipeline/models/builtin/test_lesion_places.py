@@ -12,10 +12,11 @@ import torch
 
 from pipeline.errors import ModelError
 from pipeline.grid import Grid
-from pipeline.models.builtin.ct_lesions.bone import BODY_KIND, STEP_MM, Bone
+from pipeline.models.builtin.ct_lesions.bone import BODY_KIND, POSTERIOR_KIND, STEP_MM, Bone
 from pipeline.models.builtin.ct_lesions.choose import choose
 from pipeline.models.builtin.ct_lesions.describe import NAMES, describe, surround
 from pipeline.models.builtin.ct_lesions.deviation import deviate
+from pipeline.models.builtin.ct_lesions.paired import is_paired
 from pipeline.models.builtin.ct_lesions.propose import Proposal, propose
 from pipeline.models.builtin.ct_lesions.reference import Reference
 from pipeline.models.builtin.ct_lesions.score import Scorer, read_scorer, write_scorer
@@ -126,3 +127,29 @@ def test_weights_for_another_description_are_refused(tmp_path: Path) -> None:
     write_scorer(replace(_scorer(), mean=np.zeros(3)), tmp_path / "weights.safetensors")
     with pytest.raises(ModelError, match="does not fit"):
         read_scorer(tmp_path / "weights.safetensors")
+
+
+_LEFT, _RIGHT, _MIDDLE = (20, 28, 30), (20, 27, 9), (20, 28, 19.5)
+
+
+@pytest.mark.parametrize(
+    ("dense", "hu", "paired"),
+    [
+        pytest.param((_LEFT, _RIGHT), 600.0, True, id="facets"),
+        pytest.param((_LEFT,), 600.0, False, id="one side"),
+        pytest.param((_MIDDLE,), 600.0, False, id="spinous process"),
+        pytest.param((_LEFT, _RIGHT), 0.0, False, id="two lytic places"),
+    ],
+)
+def test_dense_pairs_of_the_posterior_elements_are_anatomy(
+    dense: tuple[tuple[float, float, float], ...], hu: float, paired: bool
+) -> None:
+    spots = np.logical_or.reduce([_ball(at, 5) for at in dense])
+    bone, reference = _bone(np.where(spots, hu, 150.0))
+    back = np.where(bone.inside & (np.indices(SHAPE)[1] >= 20), POSTERIOR_KIND, bone.kind).astype(np.uint8)
+    bone = replace(bone, kind=back)
+    deviation = deviate(bone, reference, torch.device("cpu"))
+    truth = _ball(dense[0], 5)
+    place = max(propose(bone, deviation), key=lambda p: _overlap(p, truth))
+    assert _overlap(place, truth) > 0.4
+    assert is_paired(place, surround(bone, reference, deviation)) == paired
