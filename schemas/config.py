@@ -123,8 +123,8 @@ class ModalityRecipe(Strict):
     radiomics: list[str] | Literal["default"] | None = None
     """IBSI features per lesion; `default` is a small chosen set."""
     overrides: list[Override] = Field(default_factory=list)
-    backend: Literal["auto", "torch", "openvino"] = "auto"
-    """`auto` is OpenVINO on a CPU and torch on a GPU."""
+    backend: Literal["auto", "torch", "torch-bfloat16", "openvino"] = "auto"
+    """`auto` is OpenVINO on a CPU and torch on a GPU, in full precision; half precision is for those who ask for it."""
     keep_candidates: bool = True
 
     @model_validator(mode="after")

@@ -151,7 +151,7 @@ RESULTS = pa.schema(
         column("peak_rss_mb", pa.float64(), "Peak memory of the process while the scan ran.", "MiB"),
         column("n_concurrent", pa.int32(), "Scans in that process at the same time, this one included."),
         column("device", pa.string(), "cpu, or the GPU's name."),
-        column("backend", pa.string(), "torch, openvino, none."),
+        column("backend", pa.string(), "torch, torch-bfloat16, openvino, none."),
         column("worker", pa.string(), "Name of the worker."),
         column("software", pa.map_(pa.string(), pa.string()), "Versions of spinetally and what it computed with."),
         column("finished_at", TIME, "When the scan was done.", required=True),

@@ -14,7 +14,7 @@ import torch
 
 from pipeline.errors import ModelError
 
-Backend = Literal["torch", "openvino"]
+Backend = Literal["torch", "torch-bfloat16", "openvino"]
 
 
 @dataclass
@@ -75,6 +75,9 @@ def choose_device(name: str = "auto") -> torch.device:
 def choose_backend(name: str, device: torch.device) -> Backend:
     """`auto` is OpenVINO on a CPU and torch on a GPU: by kind of device, never by a timing.
 
+    `torch-bfloat16` is torch with convolutions and products in half precision (autocast) and channels last in memory,
+    what tensor cores of a GPU are made for. It gives other numbers in the last digits, so it is never chosen by itself.
+
     Raises:
         ModelError: OpenVINO is asked for on a GPU, or the name is unknown.
     """
@@ -82,9 +85,13 @@ def choose_backend(name: str, device: torch.device) -> Backend:
         return "openvino" if device.type == "cpu" else "torch"
     if name == "torch":
         return "torch"
+    if name == "torch-bfloat16":
+        return "torch-bfloat16"
     if name == "openvino" and device.type == "cpu":
         return "openvino"
-    raise ModelError(f"backend {name!r} does not run on {device.type}; allowed are auto, torch and (on a CPU) openvino")
+    raise ModelError(
+        f"backend {name!r} does not run on {device.type}; allowed are auto, torch, torch-bfloat16 and (on a CPU) openvino"
+    )
 
 
 def device_name(device: torch.device) -> str:

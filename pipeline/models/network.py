@@ -54,7 +54,7 @@ class VoxelNetwork:
             patch: size of the windows along z, y, x; None where any size may come.
             channels: input channels.
             device: where it runs, the CPU by default.
-            backend: auto, torch or openvino (see `choose_backend`).
+            backend: auto, torch, torch-bfloat16 or openvino (see `choose_backend`).
             convertible: what OpenVINO converts, where that is not the module itself (a torch.export program).
 
         Raises:
@@ -62,7 +62,7 @@ class VoxelNetwork:
         """
         device = device or torch.device("cpu")
         chosen = choose_backend(backend, device)
-        run = torch_run(module, device)
+        run = torch_run(module, device, half=chosen == "torch-bfloat16")
         if chosen == "openvino":
             run = _converted(convertible or module, run, patch=patch, channels=channels)
         return cls(run, device=device, backend=chosen, channels=channels, batch=1 if device.type == "cpu" else 4)
@@ -107,15 +107,20 @@ class VoxelNetwork:
         return torch.cat([self._halving(part) for part in torch.split(windows, self.batch)])
 
 
-def torch_run(module: torch.nn.Module, device: torch.device) -> Run:
-    """A torch module as a call on a device; of several outputs the first counts."""
+def torch_run(module: torch.nn.Module, device: torch.device, *, half: bool = False) -> Run:
+    """A torch module as a call on a device, by `half` in bfloat16 where torch holds that safe; of several outputs the
+    first counts.
+    """
     module = module.to(device)
     if hasattr(module, "eval") and not isinstance(module, torch.fx.GraphModule):
         module = module.eval()
 
     def run(windows: torch.Tensor) -> torch.Tensor:
         """Class scores [n, k, z, y, x] of windows [n, c, z, y, x]."""
-        return _first(module(windows)).float()
+        if half:
+            windows = windows.contiguous(memory_format=torch.channels_last_3d)
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            return _first(module(windows)).float()
 
     return run
 

@@ -90,7 +90,7 @@ def load(
         name_or_uri: as `find_spec`.
         expected_digest: what `find_spec` gave when the recipe was made; another one now is refused.
         device: cpu, cuda, cuda:1 or auto.
-        backend: auto, torch or openvino.
+        backend: auto, torch, torch-bfloat16 or openvino.
         trust: allow code inside the weights to run (a pickle, TorchScript, a bundle's own transforms).
         storage_options: for fsspec.
 

@@ -44,6 +44,24 @@ def test_a_window_that_never_fits_is_a_row_with_its_reason() -> None:
     assert caught.value.reason is Reason.OUT_OF_MEMORY
 
 
+def test_half_precision_runs_in_half_and_answers_in_full() -> None:
+    """On the CPU, for want of a GPU: that it is right, not that it is fast."""
+    torch.manual_seed(0)
+    seen: list[torch.dtype] = []
+    module = torch.nn.Sequential(
+        torch.nn.Conv3d(1, 8, 3, padding=1), torch.nn.InstanceNorm3d(8), torch.nn.ReLU(), torch.nn.Conv3d(8, 3, 1)
+    )
+    module[0].register_forward_hook(lambda _, __, out: seen.append(out.dtype))
+    windows = torch.rand(2, 1, 8, 8, 8)
+    full = VoxelNetwork.of_module(module, patch=(8, 8, 8), backend="torch")(windows)
+    half = VoxelNetwork.of_module(module, patch=(8, 8, 8), backend="torch-bfloat16")
+    got = half(windows)
+    assert half.backend == "torch-bfloat16"
+    assert seen == [torch.float32, torch.bfloat16]
+    assert got.dtype == torch.float32
+    assert 0 < float((got - full).abs().max() / (full.max() - full.min())) < 0.02
+
+
 def test_one_at_a_time_on_a_device() -> None:
     inside, most = [0], [0]
 
