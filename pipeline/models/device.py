@@ -90,7 +90,8 @@ def choose_backend(name: str, device: torch.device) -> Backend:
     if name == "openvino" and device.type == "cpu":
         return "openvino"
     raise ModelError(
-        f"backend {name!r} does not run on {device.type}; allowed are auto, torch, torch-bfloat16 and (on a CPU) openvino"
+        f"backend {name!r} does not run on {device.type}; allowed are auto, torch, torch-bfloat16 and, on a CPU, "
+        "openvino"
     )
 
 
