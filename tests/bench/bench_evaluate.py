@@ -68,13 +68,25 @@ def made_cohort(n_scans: int) -> Cohort:
     return build_cohort(_table(SCANS, scans, n_scans), _table(MATCHES, matches, n), _table(LEVELS, levels, at.size))
 
 
+STRATA = {
+    "site": 6, "manufacturer": 4, "convolution_kernel": 5, "slice_spacing": 3, "contrast": 2, "patient_sex": 2,
+    "age_band": 4,
+}  # fmt: skip
+"""Subgroup to how many strata it has, as an evaluation divides a cohort by default."""
+
+
 @pytest.mark.bench
 @pytest.mark.timeout(1800)
 def test_evaluation_from_its_tables() -> None:
     start = time.perf_counter()
     cohort = made_cohort(N_SCANS)
     built, before = time.perf_counter(), time.process_time()
-    result = evaluate_cohort(cohort, Evaluation(bootstraps=2000))
+    generator = np.random.default_rng(2)
+    attributes = {
+        name: np.array([f"{name} {i}" for i in generator.integers(0, n, N_SCANS)], dtype=object)
+        for name, n in STRATA.items()
+    }
+    result = evaluate_cohort(cohort, Evaluation(bootstraps=2000), attributes=attributes)
     done = time.perf_counter()
     print(
         f"\n{N_SCANS} scans, {cohort.candidates.scan.size} candidates, {cohort.truths.scan.size} true lesions: "

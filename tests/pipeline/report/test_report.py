@@ -242,3 +242,26 @@ def test_a_browser_opens_sorts_and_filters_it(page: Path, browser: object, tmp_p
     assert browser.execute_script("return getComputedStyle(document.body).backgroundColor") != light
     browser.save_screenshot(str(tmp_path / "report.png"))
     assert (tmp_path / "report.png").stat().st_size > 20_000
+    dark = browser.execute_script("return getComputedStyle(document.body).color")
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    printed = browser.execute_script(
+        "return [getComputedStyle(document.body).color, getComputedStyle(document.querySelector('th')).position,"
+        " getComputedStyle(document.getElementById('gallery')).contentVisibility]"
+    )
+    assert printed[0] != dark, "ink on paper, whatever the screen has"
+    assert printed[1:] == ["static", "visible"], "a head that sticks would cover rows, and nothing is left out"
+
+
+@pytest.mark.slow
+def test_a_picture_leads_to_its_row_and_back(page: Path, browser: object) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.remote.webdriver import WebDriver
+
+    assert isinstance(browser, WebDriver)
+    browser.get(page.as_uri())
+    link = browser.find_element(By.CSS_SELECTOR, "#missed-1 figcaption a")
+    browser.execute_script("arguments[0].click()", link)
+    row = browser.find_element(By.CSS_SELECTOR, "tr:target")
+    assert link.text in row.text
+    browser.execute_script("arguments[0].click()", row.find_element(By.TAG_NAME, "a"))
+    assert browser.find_element(By.CSS_SELECTOR, "figure:target").get_attribute("id") == "missed-1"
