@@ -34,6 +34,10 @@ class MaskUris:
     truth_uri: str | None = None
     level_anchor: str | None = None
     """One vertebra's name, such as V3=L3."""
+    lesions_why: str | None = None
+    """Why there is no `lesions_uri`, where more is to say than that the manifest names none."""
+    levels_why: str | None = None
+    """The same of `levels_uri`."""
 
     @property
     def uris(self) -> list[str]:

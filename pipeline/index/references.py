@@ -71,11 +71,15 @@ class _Scans:
 
 
 def _with_masks(entry: SeriesEntry, found: dict[tuple[str, str], list[str]]) -> SeriesEntry:
-    named = {
-        role: uris[0]
-        for role in ("lesions_uri", "levels_uri")
-        if len(uris := found.get((entry.series_uid_key, role), [])) == 1 and getattr(entry.masks, role) is None
-    }
+    named = {}
+    for kind in ("lesions", "levels"):
+        uris = found.get((entry.series_uid_key, f"{kind}_uri"), [])
+        if getattr(entry.masks, f"{kind}_uri") is not None:
+            continue
+        if len(uris) == 1:
+            named[f"{kind}_uri"] = uris[0]
+        elif uris:
+            named[f"{kind}_why"] = f"{len(uris)} masks of the source refer to this series, and none is chosen"
     return replace(entry, masks=replace(entry.masks, **named)) if named and entry.problem is None else entry
 
 

@@ -142,9 +142,12 @@ def _where(workplace: Workplace) -> dict[str, Any]:
 def _mask_uri(request: ScanRequest, name: str) -> str:
     uri = request.masks.get(name)
     if not uri:
+        why = request.masks.get(name.replace("_uri", "_why"))
         raise ScanError(
             Reason.MASK_MISSING,
-            f"the recipe says `model: precomputed`, and the manifest names no {name} for this scan: add it there",
+            f"{why}: name one as {name} in a manifest"
+            if why
+            else f"the recipe says `model: precomputed`, and the manifest names no {name} for this scan: add it there",
         )
     return uri
 

@@ -38,7 +38,7 @@ def list_server(uri: str) -> Iterator[SourceFile]:
     root = uri.rstrip("/")
     client = _client(root)
     with _server_errors():
-        for series in _pages(client.search_for_series):
+        for series in _listed(client):
             study, uid = _value(series, _STUDY), _value(series, _SERIES)
             for instance in _pages(client.search_for_instances, study_instance_uid=study, series_instance_uid=uid):
                 name = f"studies/{study}/series/{uid}/instances/{_value(instance, _INSTANCE)}"
@@ -102,6 +102,23 @@ def _client(root: str) -> Any:
     elif user := os.environ.get("DICOMWEB_USER"):
         session.auth = (user, os.environ.get("DICOMWEB_PASSWORD", ""))
     return DICOMwebClient(root.removeprefix(SCHEME), session=session, headers=headers or None, timeout=_TIMEOUT_S)
+
+
+def _listed(client: Any) -> Iterator[dict[str, Any]]:
+    """All series of the server.
+
+    Raises:
+        SourceError: there is no such service.
+    """
+    try:
+        yield from _pages(client.search_for_series)
+    except OSError as error:
+        if getattr(getattr(error, "response", None), "status_code", None) != 404:
+            raise
+        raise SourceError(
+            "there is no DICOMweb service at the address that `source` names (status 404): give its root, which often "
+            "ends with /dicom-web"
+        ) from None
 
 
 def _pages(search: Any, **where: str) -> Iterator[dict[str, Any]]:

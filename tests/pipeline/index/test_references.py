@@ -43,7 +43,9 @@ def test_a_lesion_is_none_of_the_levels_that_its_name_holds(label: str) -> None:
 
 
 def test_of_several_none_is_chosen() -> None:
-    assert matched(mask("a", "GTV"), mask("b", "GTV")) == MaskUris()
+    masks = matched(mask("a", "GTV"), mask("b", "GTV"))
+    assert masks.uris == []
+    assert "2 masks" in str(masks.lesions_why)
 
 
 def test_the_manifest_comes_first() -> None:
@@ -87,4 +89,4 @@ def test_a_segmentation_finds_the_series_that_it_names(shared_data: Path, tmp_pa
     assert series.masks == MaskUris(lesions_uri=str(tmp_path / "mask"))
     shutil.copy(shared_data / "seg_liver_spine_dcmqi" / "dicom_seg" / "partial_overlaps.dcm", tmp_path / "another")
     [series] = index_source(config, identity=IDENTITY).series
-    assert series.masks == MaskUris()
+    assert series.masks == MaskUris(lesions_why="2 masks of the source refer to this series, and none is chosen")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.errors import ServiceError
+from pipeline.errors import ServiceError, SourceError
 from pipeline.identity import Identity
 from pipeline.index.source_index import index_source
 from pipeline.ingest import ingest_series
@@ -60,6 +60,12 @@ def test_a_server_gives_what_a_folder_gives(orthanc: str, shared_data: Path, tmp
         for column in ("voxels_sha256", "shape", "modality", "kvp", "patient_key", "n_instances", "transfer_syntax"):
             assert one.get(column) == other.get(column), column
         np.testing.assert_allclose(one["spacing_mm"], other["spacing_mm"])
+
+
+def test_another_path_of_the_server_is_a_wrong_request(orthanc: str, tmp_path: Path) -> None:
+    config = CohortConfig(source=f"dicomweb+{orthanc}/elsewhere", store=str(tmp_path / "store"))
+    with pytest.raises(SourceError, match="no DICOMweb service"):
+        index_source(config, identity=Identity.throwaway())
 
 
 def test_a_server_that_is_away_is_a_service_error(tmp_path: Path) -> None:
