@@ -52,6 +52,7 @@ class _Scans:
 
     @classmethod
     def of(cls, series: Sequence[SeriesEntry]) -> _Scans:
+        """The series as they are found by space and by study."""
         by_space: dict[str, set[str]] = defaultdict(set)
         by_study: dict[str, set[str]] = defaultdict(set)
         for entry in series:

@@ -120,6 +120,7 @@ class _Crop:
 
     @classmethod
     def of(cls, vertebra: Vertebra) -> _Crop:
+        """The surroundings of a vertebra, `MARGIN_MM` wide where the volume reaches so far."""
         grid = vertebra.volume.grid
         margin = [int(np.ceil(MARGIN_MM / spacing)) for spacing in grid.spacing_mm]
         box = grown(vertebra.region.box, by=(margin[0], margin[1], margin[2]), shape=grid.shape)

@@ -81,6 +81,10 @@ class StoreFiles(AbstractFileSystem):  # type: ignore[misc] # fsspec has no type
         ]
         return pattern if self._sets[pattern] else None
 
+    def bytes_below(self, folder: str) -> int:
+        """Bytes of all files below a folder."""
+        return sum(size for name, size in self.sizes.items() if name.startswith(f"{folder}/"))
+
     def open(self, path: str, mode: str = "rb", *_: Any, **__: Any) -> io.RawIOBase:
         """Open a published file to read.
 
@@ -188,6 +192,7 @@ class _Reader(io.RawIOBase):
         return self._at
 
     def read(self, size: int = -1) -> bytes:
+        """The next bytes; all that are left where `size` is negative, none at the end."""
         stop = self.size if size < 0 else min(self._at + size, self.size)
         data = self._range(self._at, stop) if stop > self._at else b""
         self._at += len(data)

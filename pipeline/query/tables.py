@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from pipeline.query.columns import definitions, literal, parquet_schema
+from pipeline.query.columns import definitions, literal, parquet_schema, sql_type
 from pipeline.query.compacted import TABLES as MERGED
 from pipeline.query.files import StoreFiles
 from schemas.catalog import CATALOG
@@ -58,6 +58,9 @@ SELECT * EXCLUDE (given_id, given_last) FROM attempts WHERE given_id IS NOT DIST
 QUALIFY row_number() OVER (PARTITION BY recipe_id, series_key ORDER BY status != 'ok', attempt DESC) = 1
 """
 
+_LEAST_BYTES_OF_ROW = 20
+"""Of a row in a compressed file: a table is believed to have more rows than it has."""
+
 
 def table_statements(files: StoreFiles, merged: str | None) -> dict[str, str]:
     """Table to its CREATE statement: on the merged tables in the folder `merged`, else on the files of one listing."""
@@ -84,7 +87,15 @@ def _on_files(files: StoreFiles, name: str, schema: pa.Schema, folder: str) -> s
     address = files.address(folder)
     if address is None:
         return f"CREATE TABLE store.{name} ({definitions(schema)})"
-    return (
-        f"CREATE VIEW store.{name} AS FROM read_parquet({literal(address)}, "
-        f"schema = {parquet_schema(schema)}, hive_partitioning = false)"
-    )
+    rows = f"read_parquet({literal(address)}, schema = {parquet_schema(schema)}, hive_partitioning = false)"
+    return f"CREATE VIEW store.{name} AS FROM {rows} UNION ALL {_none_of_many(schema, files.bytes_below(folder))}"
+
+
+def _none_of_many(schema: pa.Schema, n_bytes: int) -> str:
+    """No row, of which DuckDB believes that it is many.
+
+    DuckDB 2.0 takes a table that is read by a declared schema for one row, however many files it has. So it would build
+    the hash table of a join of the lists of all lesions, and not of the keys: 18 GB were not enough for 20 million.
+    """
+    nulls = ", ".join(f"NULL::{sql_type(field.type)}" for field in schema)
+    return f"(SELECT {nulls} FROM range({n_bytes // _LEAST_BYTES_OF_ROW}) LIMIT (SELECT 0))"  # noqa: S608 -- types only

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Any
 
@@ -250,3 +250,20 @@ def test_a_connection_is_a_snapshot_and_stays_usable(cohort: Store) -> None:
     assert connection.execute("SELECT count(*) FROM series").fetchone() == before == (4,)
     connection.close()
     assert run_query(cohort, "SELECT count(*) AS n FROM series").to_pylist() == [{"n": 5}]
+
+
+@pytest.mark.parametrize("question", ["SELECT level FROM lesions", "SELECT manufacturer FROM series"])
+def test_a_join_keeps_the_keys_in_memory_and_not_the_lists(store: Store, question: str) -> None:
+    """DuckDB builds the hash table of what it believes to be smaller, and that must not be the files."""
+    add_series(store, *[series(f"p{number}-s1-a") for number in range(50)])
+    add_scans(store, *[scan(f"p{number}-s1-a", [lesion(1)]) for number in range(50)])
+    plan = connect(store).execute(f"EXPLAIN (FORMAT JSON) {question}").fetchall()[0][1]
+    (join,) = (node for node in _nodes(json.loads(plan)[0]) if node["name"] == "HASH_JOIN")
+    assert "READ_PARQUET" in {node["name"] for node in _nodes(join["children"][0])}
+    assert "best" in join["children"][1]["extra_info"]["Table"]
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan["children"]:
+        yield from _nodes(child)
