@@ -21,9 +21,13 @@ def records_of(schema: pa.Schema) -> dict[str, pa.StructType]:
 
 
 def spread_schema(schema: pa.Schema) -> pa.Schema:
-    """The schema as it lies in a file; meanings and units stay with their fields."""
+    """The schema as it lies in a file; meanings and units stay with their fields.
+
+    The lists come first, so that keys and other plain columns lie at the end, beside the footer: of a file on S3 both
+    come with one request.
+    """
     fields: list[pa.Field] = []
-    for outer in schema:
+    for outer in _lists_first(schema):
         if not _is_records(outer.type):
             fields.append(outer)
             continue
@@ -37,7 +41,7 @@ def spread_schema(schema: pa.Schema) -> pa.Schema:
 def spread(table: pa.Table) -> pa.Table:
     """A table with lists of records as it lies in a file; nothing is copied but the offsets of sliced tables."""
     columns: list[pa.Array] = []
-    for outer in table.schema:
+    for outer in _lists_first(table.schema):
         column = _whole(table[outer.name])
         columns += _lists(column) if _is_records(outer.type) else [column]
     return pa.table(columns, schema=spread_schema(table.schema))
@@ -65,6 +69,10 @@ def _column(table: pa.Table, field: pa.Field) -> pa.Array:
     ]
     records = pa.StructArray.from_arrays(values, fields=inner)
     return pa.ListArray.from_arrays(_offsets(frame), records, mask=frame.is_null()).cast(field.type)
+
+
+def _lists_first(schema: pa.Schema) -> list[pa.Field]:
+    return sorted(schema, key=lambda field: not _is_records(field.type))
 
 
 def _lists(column: pa.ListArray) -> list[pa.ListArray]:

@@ -25,9 +25,12 @@ PROTOCOL = "spinetally"
 PUBLISHED = ("catalog", "results", "changes", "compact", "truth/tables", "truth/verdicts")
 """Folders that a query may read. Never `private`, and no voxels."""
 
-_WHOLE_BYTES = 1 << 20
-_TAIL_BYTES = 1 << 16
-_KEPT_BYTES = 1 << 28
+_WHOLE_BYTES = 1 << 18
+"""Files up to here are fetched whole: a request costs what so many bytes do."""
+_TAIL_BYTES = 96 << 10
+"""End of a larger file that is fetched first: its footer and the plain columns before it (`schemas.nested`)."""
+_KEPT_BYTES = 1 << 29
+"""What is kept of all files."""
 _NEVER = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -63,6 +66,7 @@ class StoreFiles(AbstractFileSystem):  # type: ignore[misc] # fsspec has no type
         """What went wrong while DuckDB was reading, for it passes on no more than the text."""
         self._fs, self._root, self._local = store.fs, store.root, store.is_local
         self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._kept_bytes = 0
         self._lock = Lock()
         self._sets: dict[str, list[str]] = {}
 
@@ -164,9 +168,10 @@ class StoreFiles(AbstractFileSystem):  # type: ignore[misc] # fsspec has no type
 
     def _keep(self, key: tuple[str, int], data: bytes) -> bytes:
         with self._lock:
+            self._kept_bytes += len(data) - len(self._kept.get(key, b""))
             self._kept[key] = data
-            while sum(map(len, self._kept.values())) > _KEPT_BYTES:
-                self._kept.popitem(last=False)
+            while self._kept_bytes > _KEPT_BYTES:
+                self._kept_bytes -= len(self._kept.popitem(last=False)[1])
         return data
 
 
