@@ -124,14 +124,13 @@ FROM failures GROUP BY stage, reason_code ORDER BY series DESC, reason_code
     Example(
         "How many lesions would other thresholds give?",
         """
-SELECT recipe_id[:8] AS recipe,
-    count(*) FILTER (score_max >= 0.3) AS at_30, count(*) FILTER (score_max >= 0.4) AS at_40,
-    count(*) FILTER (score_max >= 0.5) AS at_50, count(*) FILTER (score_max >= 0.6) AS at_60,
-    count(*) FILTER (score_max >= 0.7) AS at_70, count(*) FILTER (score_max >= 0.8) AS at_80,
-    count(*) FILTER (score_max >= 0.9) AS at_90
+SELECT recipe_id[:8] AS recipe, unnest([0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]) AS threshold, unnest([
+    count(*) FILTER (score_max >= 0.3), count(*) FILTER (score_max >= 0.4), count(*) FILTER (score_max >= 0.5),
+    count(*) FILTER (score_max >= 0.6), count(*) FILTER (score_max >= 0.7), count(*) FILTER (score_max >= 0.8),
+    count(*) FILTER (score_max >= 0.9)]) AS found
 FROM (SELECT recipe_id, is_primary, score_max FROM lesions
       UNION ALL SELECT recipe_id, is_primary, score_max FROM candidates WHERE why_not = 'threshold')
-WHERE is_primary GROUP BY ALL ORDER BY recipe
+WHERE is_primary GROUP BY recipe_id ORDER BY recipe, threshold
 """,
     ),
     Example(

@@ -91,7 +91,7 @@ def test_there_are_ten_and_each_has_an_answer(asked: dict[str, list[dict[str, An
         ),
         ("cost", [{"scans": 3, "seconds_per_scan": 3.0}, {"scans": 2, "device": None}]),
         ("left out", [{"stage": "ingest", "reason_code": "gap", "series": 1}]),
-        ("thresholds", [{"at_30": 5, "at_40": 5, "at_50": 4, "at_60": 4, "at_70": 3}]),
+        ("thresholds", [{"threshold": 0.3, "found": 5}, {"found": 5}, {"found": 4}, {"found": 4}, {"found": 3}]),
         ("unstable", [{"patient": "p1", "level": "L1", "sins_min": 5}]),
     ],
 )
