@@ -31,7 +31,7 @@ _idle: dict[int, list[Sandbox]] = {}
 
 
 def run_sandboxed(
-    task: str, arguments: dict[str, Any], payload: bytes = b"", *, seconds: float, memory_mb: int
+    task: str, arguments: dict[str, Any], payload: bytes | memoryview = b"", *, seconds: float, memory_mb: int
 ) -> Reply:
     """Run a task of `pipeline.sandboxed` in a helper process.
 
@@ -88,7 +88,7 @@ class Sandbox:
         """Whether it can take another task."""
         return self._process.poll() is None
 
-    def run(self, task: str, arguments: dict[str, Any], payload: bytes, seconds: float) -> Reply:
+    def run(self, task: str, arguments: dict[str, Any], payload: bytes | memoryview, seconds: float) -> Reply:
         """Do one task; see `run_sandboxed`."""
         late = threading.Event()
 
@@ -121,7 +121,7 @@ class Sandbox:
                     stream.close()
         self._process.wait()
 
-    def _ask(self, request: dict[str, Any], payload: bytes) -> Reply:
+    def _ask(self, request: dict[str, Any], payload: bytes | memoryview) -> Reply:
         if self._process.stdin is None or self._process.stdout is None:
             raise EOFError
         write_message(self._process.stdin, request, payload)

@@ -79,7 +79,7 @@ def frame_shape(dataset: Dataset) -> tuple[int, int, int]:
     return max(frames, 1), rows, columns
 
 
-def native_frames(part: Part10, data: bytes) -> Voxels:
+def native_frames(part: Part10, data: bytes | memoryview) -> Voxels:
     """The stored values [frame, y, x] of an uncompressed image, as a view on its bytes where that is possible.
 
     Raises:
@@ -174,7 +174,7 @@ def _is_known(syntax: UID) -> bool:
         return False
 
 
-def _pixel_element(part: Part10, data: bytes) -> tuple[int, int, np.dtype[Any]]:
+def _pixel_element(part: Part10, data: bytes | memoryview) -> tuple[int, int, np.dtype[Any]]:
     """Where the pixels start, how many bytes they say to be, and of which type they are."""
     at = part.pixels_at or 0
     # not by the transfer syntax: files that are written otherwise than they say are read by pydicom nevertheless

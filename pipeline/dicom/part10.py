@@ -26,6 +26,9 @@ from schemas.reasons import Reason
 _MAX_HEADER = 2**26
 """Bytes that the header of a deflated file may grow to."""
 
+_USUAL_HEADER = 2**16
+"""Bytes in which the header of an image mostly ends."""
+
 _BY_THEMSELVES = {"CS", "DS", "IS", "UI", "US", "SS", "UL", "SL", "FD", "FL", "DA", "TM", "DT", "AS"}
 """Value representations that no character set changes."""
 
@@ -42,7 +45,7 @@ class Part10:
     """Where the element with its pixels begins, in bytes; None where that is not known."""
 
 
-def open_part10(data: bytes, *, wanted: frozenset[int], refused: frozenset[int]) -> Part10:
+def open_part10(data: bytes | memoryview, *, wanted: frozenset[int], refused: frozenset[int]) -> Part10:
     """A file's header from its bytes.
 
     Args:
@@ -53,11 +56,14 @@ def open_part10(data: bytes, *, wanted: frozenset[int], refused: frozenset[int])
     Raises:
         ScanError: unreadable, too_large.
     """
-    try:
-        scanned = scan(data, wanted, refused)
-        return Part10(dataset_of(scanned), scanned.transfer_syntax, scanned.end)
-    except (Unusual, Incomplete):
-        pass
+    for most in (_USUAL_HEADER, len(data)):
+        try:
+            scanned = scan(bytes(data[:most]), wanted, refused)
+            return Part10(dataset_of(scanned), scanned.transfer_syntax, scanned.end)
+        except Incomplete:
+            continue
+        except Unusual:
+            break
     try:
         stream = BytesIO(data)
         dataset = read_header_by_pydicom(stream)

@@ -22,7 +22,7 @@ from pipeline.errors import ScanError
 from pipeline.grid import Floats, Grid, Volume
 from pipeline.sandbox import run_sandboxed
 from pipeline.series import SeriesEntry, SeriesFile
-from pipeline.sources.opening import read_files
+from pipeline.sources.opening import Content, read_files
 from schemas.config import CohortConfig
 from schemas.reasons import Reason
 
@@ -155,7 +155,7 @@ def _read(entry: SeriesEntry, config: CohortConfig) -> _Reading:
     return reading
 
 
-def _stored(part: Part10, data: bytes, config: CohortConfig) -> Voxels:
+def _stored(part: Part10, data: Content, config: CohortConfig) -> Voxels:
     if is_native(part):
         return native_frames(part, data)
     limits = config.limits

@@ -112,6 +112,13 @@ def test_a_damaged_archive_is_one_file(tmp_path: Path) -> None:
     assert caught.value.reason is Reason.UNREADABLE
 
 
+@pytest.mark.parametrize("said", [0, 4, 10, 50])
+def test_files_of_another_size_than_when_they_were_listed_are_read_whole(tmp_path: Path, said: int) -> None:
+    paths = [write(tmp_path / name, text) for name, text in (("a", "0123456789"), ("b", "abc"), ("c", "x" * 5000))]
+    read = read_files([SeriesFile(str(path), said) for path in paths], {})
+    assert [bytes(content) for content in read] == [path.read_bytes() for path in paths]
+
+
 def test_an_archive_with_a_password_says_so(tmp_path: Path) -> None:
     archive = tmp_path / "locked.zip"
     with zipfile.ZipFile(archive, "w") as bundle:
