@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -45,7 +47,17 @@ def evaluate_cohort_file(config: CohortConfig) -> dict[str, Any]:
     store = Store.open(config.store, storage_options=config.storage_options)
     with files_bar("reading headers") as progress:
         truths, parts = cohort_truth(config, identity=Identity.of(store), previous=last_index(store), progress=progress)
-    return evaluate_store(store, config, truths=truths, parts=parts)
+    with files_bar("reading and comparing") as progress:
+        return evaluate_store(store, config, truths=truths, parts=parts, map_scans=partial(_counted, progress))
+
+
+def _counted(progress: Callable[[int, int], None], function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    """`map`, which says how far it is."""
+    found = []
+    for done, item in enumerate(items, 1):
+        found.append(function(item))
+        progress(done, len(items))
+    return found
 
 
 def _compare(config: CohortConfig, first: str, recipes: list[str]) -> list[dict[str, Any]]:
@@ -124,7 +136,7 @@ def _print_reference(summary: dict[str, Any]) -> None:
     parts += [f"{counts['unplaced']} of scans that have no volume"] if counts["unplaced"] else []
     if counts["failed"]:
         reasons = ", ".join(f"{reason} {n}" for reason, n in summary["reference_reasons"].items())
-        parts.append(f"{counts['failed']} could not be read ({reasons})")
+        parts.append(f"{counts['failed']} could not be read ({reasons}): the view `reference_standard` says which")
     outside = summary["lesions_outside_their_volume"]
     if further := summary["references_not_compared"]:
         parts.append(

@@ -56,6 +56,12 @@ ORDER BY w.recipe_id, w.score_max DESC NULLS LAST, w.volume_mm3 DESC, w.series_k
 """Lesions of the results that hit nothing, the surest of each recipe first."""
 
 
+_NEWER = """
+SELECT recipe_id, count(*) AS n FROM compared_scans c JOIN scans s USING (recipe_id, series_key)
+WHERE s.attempt IS DISTINCT FROM c.result_attempt GROUP BY recipe_id"""
+"""Results that have come since they were compared."""
+
+
 def places(connection: duckdb.DuckDBPyConnection, sql: str, most: int) -> list[Wanted]:
     """Places to picture, in the order in which they are shown."""
     return [_wanted(row) for row in ask(connection, sql, most)]
@@ -114,5 +120,8 @@ def pictured_rows(tiles: Mapping[str, Sequence[Tile]]) -> Table | None:
 
 
 def evaluated_rows(connection: duckdb.DuckDBPyConnection) -> dict[str, Rows]:
-    """The tables of the newest evaluation."""
-    return {name: ask(connection, f"FROM {name}") for name in ("metrics", "site_metrics", "curves", "comparisons")}
+    """The newest evaluation of each recipe that has results, and how many of its results are newer (`stale`)."""
+    names = ("metrics", "site_metrics", "curves", "comparisons")
+    return {name: ask(connection, f"FROM {name} SEMI JOIN scans USING (recipe_id)") for name in names} | {
+        "stale": ask(connection, _NEWER)
+    }

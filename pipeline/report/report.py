@@ -171,6 +171,7 @@ def _evaluations(evaluated: dict[str, Rows]) -> list[dict[str, Any]]:
         found.append(
             {
                 "recipe_id": recipe_id,
+                "stale": sum(row["n"] for row in evaluated["stale"] if row["recipe_id"] == recipe_id),
                 "froc": performance.froc(curves),
                 "roc_patient": performance.roc(curves, "patient"),
                 "roc_vertebra": performance.roc(curves, "vertebra"),

@@ -174,11 +174,23 @@ def test_ids_of_figures_do_not_clash(page: Path) -> None:
     assert len(ids) == len(set(ids))
 
 
+def test_an_evaluation_older_than_its_results_says_so(tmp_path: Path) -> None:
+    one = [LittleScan("a" * 32, "pa", truth=(UPPER,), found=((UPPER, 0.9),))]
+    store, config = make_store(tmp_path, one), CohortConfig(source="x", store="x")
+    evaluate_store(store, config, truths=truths(tmp_path, one), settings=Evaluation(bootstraps=100))
+    write_report(store, config, tmp_path / "report.html")
+    assert "newer than this evaluation" not in (tmp_path / "report.html").read_text()
+    make_store(tmp_path, one, store=store)
+    write_report(store, config, tmp_path / "report.html")
+    assert "1 results are newer than this evaluation" in (tmp_path / "report.html").read_text()
+
+
 def test_a_store_without_results_has_a_report_too(tmp_path: Path) -> None:
     empty = Store.create(str(tmp_path / "store"), cohort="empty")
     write_report(empty, CohortConfig(source="x", store="x"), tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     assert "There is no lesion to show" in text
+    assert "Not held against a reference standard" in text
     assert '<section id="evaluation">' not in text
 
 
