@@ -33,6 +33,8 @@ MASK_BYTES = 2.5
 WINDOW_BYTES = 480
 """Per voxel of the network's window: features of all layers."""
 
+_NNUNET_WINDOW = 128**3
+"""Voxels of the window that nnU-Net plans for an isotropic CT; its plans lie with the weights, not in model.yaml."""
 _LONGEST = 96
 """A window that covers the whole plane is at most that long across it."""
 _UNKNOWN_MM = 400.0
@@ -140,8 +142,8 @@ def _sees_windows(spec: ModelSpec) -> bool:
 
 
 def _window_voxels(shape: Sequence[int], spacing_mm: Sequence[float] | None, spec: ModelSpec) -> float:
-    if spec.patch is not None:
-        return math.prod(spec.patch)
+    if spec.patch is not None or spec.format == "nnunet":
+        return math.prod(spec.patch) if spec.patch else _NNUNET_WINDOW
     extents = [n * s for n, s in zip(shape, spacing_mm, strict=True)] if spacing_mm else [_UNKNOWN_MM] * len(shape)
     grid = [mm / s for mm, s in zip(extents, spec.spacing_mm, strict=True)] if spec.spacing_mm else list(shape)
     return min(_LONGEST, grid[0]) * math.prod(grid[1:])

@@ -46,6 +46,7 @@ class VoxelNetwork:
         device: torch.device | None = None,
         backend: str = "auto",
         convertible: Any = None,
+        traced: tuple[int, int, int] | None = None,
     ) -> VoxelNetwork:
         """From a torch module; on OpenVINO it is converted, compiled and compared with torch once.
 
@@ -56,6 +57,8 @@ class VoxelNetwork:
             device: where it runs, the CPU by default.
             backend: auto, torch, torch-bfloat16 or openvino (see `choose_backend`).
             convertible: what OpenVINO converts, where that is not the module itself (a torch.export program).
+            traced: smaller windows to follow the module on, where it does the same at any size: while torch follows it,
+                the features of all its layers are in memory.
 
         Raises:
             ModelError: the module does not run on such windows, or OpenVINO gives other scores than torch.
@@ -64,7 +67,7 @@ class VoxelNetwork:
         chosen = choose_backend(backend, device)
         run = torch_run(module, device, half=chosen == "torch-bfloat16")
         if chosen == "openvino":
-            run = _converted(convertible or module, run, patch=patch, channels=channels)
+            run = _converted(convertible or module, run, patch=patch, channels=channels, traced=traced)
         return cls(run, device=device, backend=chosen, channels=channels, batch=1 if device.type == "cpu" else 4)
 
     @torch.inference_mode()
@@ -132,7 +135,7 @@ def _first(output: Any) -> torch.Tensor:
     return output
 
 
-def _converted(source: Any, reference: Run, *, patch: Any, channels: int) -> Run:
+def _converted(source: Any, reference: Run, *, patch: Any, channels: int, traced: Any) -> Run:
     example = torch.randn(1, channels, *(patch or (32, 32, 32)), generator=torch.Generator().manual_seed(0))
     try:
         with torch.inference_mode():
@@ -140,10 +143,11 @@ def _converted(source: Any, reference: Run, *, patch: Any, channels: int) -> Run
     except (RuntimeError, IndexError, TypeError, ValueError) as failure:
         raise ModelError(f"the network does not run on {list(example.shape)}: {first_line(failure)}") from failure
     shape = [1, channels, *patch] if patch else [-1, channels, -1, -1, -1]
+    followed = torch.randn(1, channels, *traced) if traced else example
     try:
         with warnings.catch_warnings():  # its way through torch.jit.trace is deprecated by torch
             warnings.simplefilter("ignore")
-            model = openvino.convert_model(source, example_input=example, input=[(shape, openvino.Type.f32)])
+            model = openvino.convert_model(source, example_input=followed, input=[(shape, openvino.Type.f32)])
     except Exception as failure:  # the converter raises a class of its own for each operation
         raise ModelError(
             f"OpenVINO cannot convert the network ({first_line(failure)}); set `backend: torch`"
@@ -161,12 +165,15 @@ def _converted(source: Any, reference: Run, *, patch: Any, channels: int) -> Run
 def openvino_run(model: openvino.Model) -> Run:
     """A compiled OpenVINO model as a call, in full precision, on as many threads as torch has."""
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-    request = openvino.compile_model(model, "CPU", settings).create_infer_request()
+    compiled = openvino.compile_model(model, "CPU", settings)
 
     def run(windows: torch.Tensor) -> torch.Tensor:
-        """Class scores [n, k, z, y, x] of windows [n, c, z, y, x], one window at a time; never from two threads."""
+        """Class scores [n, k, z, y, x] of windows [n, c, z, y, x], one window at a time."""
         array = np.ascontiguousarray(windows.numpy(), dtype=np.float32)
-        outputs = [np.array(request.infer([array[i : i + 1]])[0]) for i in range(len(array))]
+        outputs = []
+        for i in range(len(array)):
+            request = compiled.create_infer_request()  # one for each: its output is given away, not copied
+            outputs.append(request.infer([array[i : i + 1]], share_outputs=True)[0])
         return torch.from_numpy(outputs[0] if len(outputs) == 1 else np.concatenate(outputs))
 
     return run

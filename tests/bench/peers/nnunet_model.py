@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-SPACING = [2.0, 2.0, 2.0]
+SPACING = 2.0
 HU = (-1000.0, 1000.0)
 
 
@@ -24,7 +24,7 @@ def main(folder: Path, classes: int, features: int, patch: int) -> None:
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
     torch.manual_seed(0)
-    plans = _plans(features, patch)
+    plans = small_plans(features, patch)
     labels = {"background": 0} | {f"class{i}": i for i in range(1, classes)}
     dataset = {"channel_names": {"0": "CT"}, "labels": labels, "numTraining": 1, "file_ending": ".nii.gz"}
     (folder / "fold_0").mkdir(parents=True)
@@ -43,13 +43,13 @@ def main(folder: Path, classes: int, features: int, patch: int) -> None:
     trainer.save_checkpoint(str(folder / "fold_0" / "checkpoint_final.pth"))
 
 
-def _plans(features: int, patch: int) -> dict[str, Any]:
+def small_plans(features: int, patch: int, *, mm: float = SPACING, stages: int = 4) -> dict[str, Any]:
     """As nnU-Net's planner writes them for an isotropic CT, with fewer features."""
-    stages = 4
+    spacing, widths = [mm] * 3, [min(features * 2**i, 10 * features) for i in range(stages)]
     linear = {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None}
     configuration = {
         "data_identifier": "nnUNetPlans_3d_fullres", "preprocessor_name": "DefaultPreprocessor", "batch_size": 2,
-        "patch_size": [patch] * 3, "median_image_size_in_voxels": [100.0, 100.0, 100.0], "spacing": SPACING,
+        "patch_size": [patch] * 3, "median_image_size_in_voxels": [100.0, 100.0, 100.0], "spacing": spacing,
         "normalization_schemes": ["CTNormalization"], "use_mask_for_norm": [False],
         "resampling_fn_data": "resample_data_or_seg_to_shape",
         "resampling_fn_seg": "resample_data_or_seg_to_shape",
@@ -60,7 +60,7 @@ def _plans(features: int, patch: int) -> dict[str, Any]:
         "architecture": {
             "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
             "arch_kwargs": {
-                "n_stages": stages, "features_per_stage": [features * 2**i for i in range(stages)],
+                "n_stages": stages, "features_per_stage": widths,
                 "conv_op": "torch.nn.modules.conv.Conv3d", "kernel_sizes": [[3, 3, 3]] * stages,
                 "strides": [[1, 1, 1]] + [[2, 2, 2]] * (stages - 1), "n_conv_per_stage": [2] * stages,
                 "n_conv_per_stage_decoder": [2] * (stages - 1), "conv_bias": True,
@@ -74,7 +74,7 @@ def _plans(features: int, patch: int) -> dict[str, Any]:
     known = {"max": 3000.0, "mean": 0.0, "median": 0.0, "min": -1024.0, "std": 400.0}
     return {
         "dataset_name": "Dataset900_bench", "plans_name": "nnUNetPlans", "experiment_planner_used": "ExperimentPlanner",
-        "original_median_spacing_after_transp": SPACING, "original_median_shape_after_transp": [100, 100, 100],
+        "original_median_spacing_after_transp": spacing, "original_median_shape_after_transp": [100, 100, 100],
         "image_reader_writer": "SimpleITKIO", "label_manager": "LabelManager",
         "transpose_forward": [0, 1, 2], "transpose_backward": [0, 1, 2],
         "configurations": {"3d_fullres": configuration},

@@ -126,7 +126,11 @@ class NnunetModel:
 
 def _network(fold: Fold, plan: Plan, heads: int, spec: ModelSpec, place: Place) -> VoxelNetwork:
     module = fill_weights(unet(plan.architecture, plan.network, channels=1, classes=heads), fold.weights, spec.name)
-    return VoxelNetwork.of_module(module, patch=plan.patch, device=place.device, backend=place.backend)
+    strides = np.prod([np.broadcast_to(one, 3) for one in plan.network["strides"]], axis=0)
+    z, y, x = (min(2 * int(step), size) for step, size in zip(strides, plan.patch, strict=True))
+    return VoxelNetwork.of_module(
+        module, patch=plan.patch, device=place.device, backend=place.backend, traced=(z, y, x)
+    )
 
 
 def _folds(spec: ModelSpec, folder: Path, checkpoint: str) -> list[str]:
