@@ -37,6 +37,9 @@ TRAITS: dict[str, str] = {
 }
 """What may tell the volumes of a series apart, by name, in the order in which it is tried, and its classic keyword."""
 
+_COMPONENTS = ("MAGNITUDE", "PHASE", "REAL", "IMAGINARY", "MIXED")
+"""ComplexImageComponent of enhanced MR; numbered as GE's private element numbers them in classic images."""
+
 TEXTS = {"image_type", "stack", "gradient", "kernel", "view"}
 """Traits that are text; the others are numbers."""
 
@@ -154,7 +157,10 @@ def _functional_frame(number: int, groups: Dataset, shared: Dataset) -> Frame:
     traits["gradient"] = gradient[0].get("DiffusionGradientOrientation")
     if traits["b_value"] is None:
         found = {k: v for level in (shared, groups) for k, v in private_diffusion_of_group(level).items()}
-        traits |= {"b_value": found.get("DiffusionBValue"), "gradient": found.get("DiffusionGradientOrientation")}
+        traits["b_value"] = found.get("DiffusionBValue")
+        traits["gradient"] = found.get("DiffusionGradientOrientation", traits["gradient"])
+    component = text(group("MRImageFrameTypeSequence").get("ComplexImageComponent"))
+    traits["component"] = _COMPONENTS.index(component) if component in _COMPONENTS else None
     for sequence in _FRAME_TYPES:
         traits["image_type"] = traits.get("image_type") or group(sequence).get("FrameType")
     place = [group(sequence).get(keyword) for sequence, keyword in zip(_PLANE, PLACE_KEYWORDS, strict=True)]

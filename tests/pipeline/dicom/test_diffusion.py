@@ -105,3 +105,17 @@ def test_functional_groups_that_lost_the_macro_of_diffusion(group: Dataset, expe
     enhanced = Dataset()
     enhanced.PerFrameFunctionalGroupsSequence = [group]
     assert frames_of(enhanced)[0].traits.get("b_value") == expected
+
+
+def test_components_of_enhanced_objects_and_a_direction_without_a_b_value() -> None:
+    macro, direction, kind = Dataset(), Dataset(), Dataset()
+    direction.DiffusionGradientOrientation = [1.0, 0.0, 0.0]
+    macro.DiffusionGradientDirectionSequence = [direction]
+    kind.FrameType, kind.ComplexImageComponent = ["ORIGINAL", "PRIMARY", "OTHER", "NONE"], "PHASE"
+    group = Dataset()
+    group.MRDiffusionSequence, group.MRImageFrameTypeSequence = [macro], [kind]
+    enhanced = Dataset()
+    enhanced.PerFrameFunctionalGroupsSequence = [group]
+    [frame] = frames_of(enhanced)
+    assert (frame.traits["component"], frame.traits["gradient"]) == (1.0, "1.0\\0.0\\0.0")
+    assert "b_value" not in frame.traits
