@@ -25,7 +25,7 @@ STATES: dict[str, str] = {
 
 REASONS: dict[str, str] = {
     "outside_field_of_view": "Its place lies outside the other scan.",
-    "no_common_level": "No named vertebra is in both scans, and they share no frame of reference.",
+    "no_common_level": "No named vertebra near it is in both scans, and they share no frame of reference.",
     "poor_registration": "The vertebra could not be brought onto itself.",
 }
 """Why an edge is not assessable."""

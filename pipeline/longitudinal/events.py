@@ -30,14 +30,16 @@ class Event:
     def reason(self) -> str | None:
         """Why it is not assessable; None where it is."""
         if self.links:
-            return None
+            return self.motion.reason_against_presence
         return self.motion.reason_against_absence or (None if self.in_view else "outside_field_of_view")
 
     @property
     def state(self) -> str:
         """One of `schemas.edges.STATES`."""
+        if self.reason:
+            return "not_assessable"
         if not self.links:
-            return "not_assessable" if self.reason else "new" if self.after else "resolved"
+            return "new" if self.after else "resolved"
         if len(self.before) != len(self.after):
             return "merged" if len(self.before) > len(self.after) else "split"
         return self._growth()
@@ -52,6 +54,7 @@ class Event:
         """The columns of `schemas.edges.EDGES` that all edges of the event share."""
         largest = max(self.after or self.before, key=lambda lesion: lesion.volume_mm3 or lesion.area_mm2 or 0.0)
         before, after = total_volume(self.before), total_volume(self.after)
+        lesions = ((), ()) if self.reason else (self.before, self.after)  # of what may be two lesions nothing changed
         return {
             "state": self.state,
             "reason": self.reason,
@@ -62,9 +65,9 @@ class Event:
             "registration_dice": self.motion.dice,
             "event_volume_0_mm3": before,
             "event_volume_1_mm3": after,
-            "volume_change": after / before - 1.0 if before and after else None,
-            "hu_mean_change": _less(_mean_hu(self.after), _mean_hu(self.before)),
-            "suv_max_change": _less(_highest_suv(self.after), _highest_suv(self.before)),
+            "volume_change": after / before - 1.0 if before and after and not self.reason else None,
+            "hu_mean_change": _less(_mean_hu(lesions[1]), _mean_hu(lesions[0])),
+            "suv_max_change": _less(_highest_suv(lesions[1]), _highest_suv(lesions[0])),
         }
 
 

@@ -17,6 +17,14 @@ from schemas.spine import is_named, level_name
 POOR_DICE = 0.5
 """Below, a vertebra was not brought onto itself, and what is not found there is not assessable."""
 
+NEAR_MM = 50.0
+"""How far from its middle the motion of a vertebra is taken to hold: to its neighbours. Further away the spine may have
+bent, and what is not found there is not assessable. Our own choice: to be confirmed."""
+
+ENOUGH = 3
+"""Lesions of each scan from which on their common centroid says something: laid on one another by it, two single
+lesions always meet, whatever vertebrae they are in."""
+
 IN_VIEW = 0.9
 """Share of a lesion's place that the other scan has to hold for it to have been looked at."""
 
@@ -74,11 +82,18 @@ class Motion:
     """From the earlier to the later scan."""
     dice: float | None
     """Overlap of the vertebra's masks; None where no vertebra was registered."""
+    is_near: bool = True
+    """Whether the vertebra lies within `NEAR_MM`; by the centroid of all lesions, whether they are `ENOUGH`."""
+
+    @property
+    def reason_against_presence(self) -> str | None:
+        """Why a lesion that lies there need not be the same; None where the motion can be trusted."""
+        return "no_common_level" if self.kind == "centroid" and not self.is_near else None
 
     @property
     def reason_against_absence(self) -> str | None:
         """Why a lesion that is not found need not be gone; None where the motion can be trusted."""
-        if self.kind == "centroid":
+        if self.kind == "centroid" or not self.is_near:
             return "no_common_level"
         return "poor_registration" if self.dice is not None and self.dice < POOR_DICE else None
 
@@ -98,23 +113,28 @@ class Motions:
         if self._share_space():
             return Motion("frame_of_reference", STILL, None)
         if self._common:
-            return self._of_level("nearest_vertebra", self._nearest(lesion, in_first))
-        return Motion("centroid", Rigid(np.eye(3), _middle(self._after) - _middle(self._before)), None)
+            level, away_mm = self._nearest(lesion, in_first)
+            return self._of_level("nearest_vertebra", level, is_near=away_mm <= NEAR_MM)
+        by_lesions = Rigid(np.eye(3), _middle(self._after) - _middle(self._before))
+        return Motion("centroid", by_lesions, None, min(len(self._before.facts), len(self._after.facts)) >= ENOUGH)
 
-    def _of_level(self, kind: str, level: str) -> Motion:
+    def _of_level(self, kind: str, level: str, *, is_near: bool = True) -> Motion:
         if level not in self._registered:
             before, after = self._before.vertebrae[level], self._after.vertebrae[level]
             self._registered[level] = register_vertebra(before, after, modality=self._modality)
-        return Motion(kind, *self._registered[level])
+        return Motion(kind, *self._registered[level], is_near)
 
     def _share_space(self) -> bool:
         first, second = self._before.frame_of_reference_key, self._after.frame_of_reference_key
         return first is not None and first == second
 
-    def _nearest(self, lesion: LesionFacts, in_first: bool) -> str:
+    def _nearest(self, lesion: LesionFacts, in_first: bool) -> tuple[str, float]:
+        """The common level that is nearest, and how far away its middle is, mm."""
         vertebrae = (self._before if in_first else self._after).vertebrae
         place = np.asarray(lesion.centroid_mm)
-        return min(self._common, key=lambda name: float(np.linalg.norm(vertebrae[name].centroid_mm - place)))
+        away = {name: float(np.linalg.norm(vertebrae[name].centroid_mm - place)) for name in self._common}
+        nearest = min(self._common, key=lambda name: away[name])
+        return nearest, away[nearest]
 
 
 def _middle(scan: MaskedScan) -> Floats:

@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 
-MATCHING = 1
+MATCHING = 2
 """Version of the matching; enters every `pair_id`, so that a new one matches everything again."""
 
 TIMELINE = """

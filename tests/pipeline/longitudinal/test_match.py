@@ -118,7 +118,23 @@ def test_without_levels_and_frame_absence_proves_nothing() -> None:
     assert {edge["reason"] for edge in edges if edge["state"] == "not_assessable"} == {"no_common_level"}
     assert "resolved" not in states(edges).values()
     one = match_scans(after, after, modality="CT")
-    assert states(one) == {(1, 1): "stable"}
+    assert states(one) == {(1, 1): "not_assessable"}, "two single lesions always meet"
+
+
+def test_without_levels_and_frame_three_lesions_in_one_pattern_are_the_same() -> None:
+    lesions = [Sphere("T11", (0, 0, 0), 6), Sphere("T12", (8, 0, 0), 6), Sphere("L1", (-4, 0, 0), 6)]
+    scan = scanned(lesions, with_levels=False)
+    edges = match_scans(scan, scan, modality="CT")
+    assert states(edges) == {(1, 1): "stable", (2, 2): "stable", (3, 3): "stable"}
+
+
+def test_one_lesion_each_in_unnumbered_vertebrae_may_be_two() -> None:
+    """The first lesion went away and another came two vertebrae further down: nothing says that, nor the opposite."""
+    names = {"T11": "V1", "T12": "V2", "L1": "V3"}
+    before, after = (scanned([Sphere(level, (0, 0, 0), 6)], names=names) for level in ("T11", "L1"))
+    (edge,) = match_scans(before, after, modality="CT")
+    assert (edge["state"], edge["reason"]) == ("not_assessable", "no_common_level")
+    assert edge["volume_change"] is None
 
 
 def test_unnumbered_vertebrae_are_not_found_again_by_their_name() -> None:
@@ -126,6 +142,17 @@ def test_unnumbered_vertebrae_are_not_found_again_by_their_name() -> None:
     lesions = [Sphere("T12", (0, 0, 0), 6)]
     (edge,) = match_scans(scanned(lesions, names=names), scanned(lesions, names=names), modality="CT")
     assert edge["registration"] == "centroid"
+
+
+def test_far_from_every_common_level_absence_proves_nothing() -> None:
+    """Only L1 has a name: T12 is its neighbour, and T11 is 64 mm away."""
+    names = {"T11": "V1", "T12": "V2"}
+    lesions = [Sphere("T11", (0, 0, 0), 6), Sphere("T12", (0, 0, 0), 6), Sphere("L1", (0, 0, 0), 6)]
+    full, left = scanned(lesions, names=names), scanned(lesions[2:], names=names)
+    lost, found = match_scans(full, left, modality="CT"), match_scans(left, full, modality="CT")
+    assert states(lost) == {(1, None): "not_assessable", (2, None): "resolved", (3, 1): "stable"}
+    assert states(found) == {(None, 1): "not_assessable", (None, 2): "new", (1, 3): "stable"}
+    assert {edge["reason"] for edge in (*lost, *found)} == {"no_common_level", None}
 
 
 def test_lesions_outside_vertebrae_go_with_the_nearest() -> None:
