@@ -27,7 +27,7 @@ def levels_of_others(store: Store) -> Callable[[Mapping[str, Any], ResolvedRecip
 
     That scan shares study and frame of reference; the primary series of its modality comes first.
     """
-    connection = connect(store)
+    connection = connect(store, footers_kept=False)
     try:
         rows = connection.execute(_LABELS).fetchall()
     finally:

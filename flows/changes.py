@@ -21,19 +21,27 @@ log = logging.getLogger("spinetally.changes")
 def add_changes(client: Client, store: Store, *, batch_seconds: float) -> int:
     """Match what is not matched yet; how many pairs of scans that were.
 
-    A batch that cannot be matched is left for the next run: its scans have their rows all the same.
+    A batch that cannot be matched is left for the next run: its scans have their rows all the same. What is missing is
+    found on a worker too, whose memory is free by now: it looks at every row, and this process holds the whole cohort.
 
     Raises:
         ServiceError: a service went away; what was added until then stays.
     """
-    connection = connect(store)
-    try:
-        pairs = missing_pairs(store, connection)
-    finally:
-        connection.close()
+    search = Job(find_pairs, {"store": store}, batch_seconds)
+    (found,) = fan_out(client, search, [()], blame=_not_looked_for, on_row=lambda _row: None)
+    pairs: list[Pair] = found["pairs"]
     job = Job(match_and_commit, {"store": store}, batch_seconds)
     rows = fan_out(client, job, list(batches(pairs)), blame=_left_for_later, on_row=lambda _row: None)
     return sum(row["pairs"] for row in rows)
+
+
+def find_pairs(_item: Any, *, store: Store) -> Row:
+    """On a worker: the pairs that are not matched yet."""
+    connection = connect(store, footers_kept=False)
+    try:
+        return {"pairs": missing_pairs(store, connection)}
+    finally:
+        connection.close()
 
 
 def match_and_commit(batch: list[Pair], *, store: Store) -> Row:
@@ -45,6 +53,11 @@ def match_and_commit(batch: list[Pair], *, store: Store) -> Row:
         connection.close()
     commit_edges(store, batch, edges)
     return {"pairs": len(batch)}
+
+
+def _not_looked_for(_item: Any, reason: Reason, sentence: str) -> Row:
+    log.warning("scans of one patient were not compared, the next run will (%s: %s)", reason.value, sentence)
+    return {"pairs": []}
 
 
 def _left_for_later(batch: Any, reason: Reason, sentence: str) -> Row:

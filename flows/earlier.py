@@ -57,7 +57,7 @@ def _places(store: Store, recipes: Iterable[ResolvedRecipe]) -> dict[tuple[str, 
     if not any(like.values()):
         return {}
     places = {}
-    connection = connect(store)
+    connection = connect(store, footers_kept=False)
     try:
         for recipe_id, others in like.items():
             for other in others:

@@ -84,7 +84,7 @@ class ShardWork:
 
 def read_known(store: Store) -> Known:
     """What counts now, by the views' own rules."""
-    connection = connect(store)
+    connection = connect(store, footers_kept=False)
     try:
         return known_of(connection)
     finally:

@@ -80,3 +80,5 @@ def _forecast(config: CohortConfig, limit: int | None, as_json: bool) -> None:
         print_json(facts)
     else:
         print_table("A run would do", ["", "n"], [(name.replace("_", " "), v) for name, v in facts.items()], numbers=1)
+        if facts["slot_hours"] is None:
+            say("Hours and cost follow from scans that are done: do some first, with `--limit 10`.")

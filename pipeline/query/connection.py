@@ -28,13 +28,16 @@ _SETTINGS: dict[str, str] = {
     "allow_persistent_secrets": "false",
     "python_enable_replacements": "false",
     "temp_directory": "''",  # a folder to spill to would be one to write to
-    "parquet_metadata_cache": "true",
     "TimeZone": "'UTC'",
 }
 
 
 def connect(
-    store: Store | str, *, storage_options: dict[str, Any] | None = None, threads: int | None = None
+    store: Store | str,
+    *,
+    storage_options: dict[str, Any] | None = None,
+    threads: int | None = None,
+    footers_kept: bool = True,
 ) -> duckdb.DuckDBPyConnection:
     """A connection with every view ready, that can read the published tables of this store and no other file.
 
@@ -42,6 +45,7 @@ def connect(
         store: the store, or its folder or `s3://` address.
         storage_options: for fsspec, where `store` is an address.
         threads: threads of DuckDB; all cores by default.
+        footers_kept: keep what stands at the end of each file (some 200 kB for a shard's two) for the next question.
 
     Raises:
         StoreError: there is no store, or a newer one.
@@ -49,7 +53,7 @@ def connect(
     """
     if isinstance(store, str):
         store = Store.open(store, storage_options=storage_options)
-    return open_views(store, threads)[0]
+    return open_views(store, threads, footers_kept=footers_kept)[0]
 
 
 def run_query(
@@ -77,7 +81,12 @@ def run_query(
 
 
 def open_views(
-    store: Store, threads: int | None = None, *, merged: bool = True, question: str | None = None
+    store: Store,
+    threads: int | None = None,
+    *,
+    merged: bool = True,
+    question: str | None = None,
+    footers_kept: bool = True,
 ) -> tuple[duckdb.DuckDBPyConnection, StoreFiles]:
     """The connection and the files that it reads.
 
@@ -86,12 +95,13 @@ def open_views(
         threads: threads of DuckDB; all cores by default.
         merged: allows the tables of `compact/`.
         question: make only what this statement needs; None makes every view.
+        footers_kept: see `connect`.
     """
     files = StoreFiles(store, published(store))
     folder = usable(store, files.sizes) if merged else None
     connection = duckdb.connect(":memory:")
     try:
-        _configure(connection, threads)
+        _configure(connection, threads, footers_kept)
         connection.register_filesystem(files)
         lay(connection, files, folder, question)
         _lock(connection)
@@ -104,9 +114,9 @@ def open_views(
     return connection, files
 
 
-def _configure(connection: duckdb.DuckDBPyConnection, threads: int | None) -> None:
-
+def _configure(connection: duckdb.DuckDBPyConnection, threads: int | None, footers_kept: bool) -> None:
     settings = _SETTINGS | ({"threads": str(threads)} if threads else {})
+    settings |= {"parquet_metadata_cache": str(footers_kept).lower()}
     for name, value in settings.items():
         connection.execute(f"SET {name} = {value}")
 

@@ -18,7 +18,7 @@ from pipeline.errors import ServiceError, SourceError, StoreError
 from pipeline.query import run_query
 from pipeline.store import Store
 from tests.flows import fakes
-from tests.flows.cohorts import config_of, write_cohort, write_scan
+from tests.flows.cohorts import config_of, write_cohort, write_manifest, write_scan
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -147,6 +147,23 @@ def test_a_scan_that_kills_its_worker_is_quarantined_alone(cohort: Any, tmp_path
         {"status": "ok", "reason_code": None, "n": 4},
         {"status": "quarantined", "reason_code": "worker_died", "n": 1},
     ]
+
+
+def test_scans_of_one_patient_are_compared_once(cohort: Any, tmp_path: Path) -> None:
+    def until(month: int) -> None:
+        write_manifest(tmp_path, [
+            {"uri": f"scans/s{i}.nii.gz", "patient_id": "one", "study_date": f"2020-0{i}-01", "modality": "CT",
+             "lesions_uri": f"scans/s{i}_lesions.nii.gz"}
+            for i in range(1, month + 1)
+        ])  # fmt: skip
+
+    config = cohort()
+    pairs = "SELECT DISTINCT series_key_0, series_key_1 FROM edges"
+    for month, n_pairs, n_files in ((3, 2, 1), (4, 3, 2)):
+        until(month)
+        launch(config)
+        assert len(_ask(config, pairs)) == n_pairs
+        assert len(Store.open(config.store).list("changes")) == n_files, "what was compared is not compared again"
 
 
 def test_a_wrong_request_writes_nothing(cohort: Any, tmp_path: Path) -> None:
