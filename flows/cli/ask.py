@@ -13,6 +13,8 @@ from flows.cohort_file import load_cohort
 from pipeline.errors import QueryError
 
 _FORMATS = ("table", "csv", "json", "parquet")
+_WHOLE_MEANING = 1000
+"""Characters: the data dictionary is not cut."""
 
 
 def sql(
@@ -24,7 +26,7 @@ def sql(
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """Ask the views in SQL; nothing can be written."""
-    from pipeline.query import FORMATS, run_query
+    from pipeline.query import FORMATS, as_text, run_query
     from pipeline.query import describe as dictionary
 
     form = "json" if as_json else form
@@ -40,7 +42,7 @@ def sql(
     answer = (
         dictionary() if question is None else run_query(config.store, question, storage_options=config.storage_options)
     )
-    data = FORMATS[form](answer)
+    data = as_text(answer, longest=_WHOLE_MEANING) if question is None and form == "table" else FORMATS[form](answer)
     if output is None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()

@@ -3,10 +3,11 @@
 connect      a connection with the views, closed against everything else
 run_query    one question, answered
 describe     the data dictionary
+as_text      an answer as a table to look at
 """
 
 from pipeline.query.connection import connect, run_query
 from pipeline.query.describe import describe
-from pipeline.query.output import FORMATS
+from pipeline.query.output import FORMATS, as_text
 
-__all__ = ["FORMATS", "connect", "describe", "run_query"]
+__all__ = ["FORMATS", "as_text", "connect", "describe", "run_query"]

@@ -39,10 +39,10 @@ def as_parquet(answer: pa.Table) -> bytes:
     return data.getvalue()
 
 
-def as_text(answer: pa.Table) -> bytes:
-    """Aligned columns, numbers to the right, and the number of rows."""
+def as_text(answer: pa.Table, longest: int = _SHOWN_CHARACTERS) -> bytes:
+    """Aligned columns, numbers to the right, and the number of rows; of a text at most `longest` characters."""
     head = answer.column_names
-    rows = [[_shown(value) for value in row] for row in _rows(answer)]
+    rows = [[_shown(value, longest) for value in row] for row in _rows(answer)]
     widths = [max(len(name), *(len(row[i]) for row in rows), 0) for i, name in enumerate(head)]
     right = [_is_number(field.type) for field in answer.schema]
     lines = [head, ["-" * width for width in widths], *rows]
@@ -123,13 +123,13 @@ def _cell(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict | bool) else value
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, longest: int) -> str:
     if value is None:
         return "NULL"
     if isinstance(value, float):
         return f"{value:.6g}"
     text = str(_cell(value)).replace("\n", "\\n")
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def _aligned(text: str, width: int, right: bool) -> str:

@@ -62,6 +62,7 @@ def test_text_is_aligned_and_counts_rows() -> None:
     assert lines[0].split() == ["level", "n", "long"]
     assert lines[2].startswith("L1      5  xxx")
     assert lines[2].endswith("…")
+    assert as_text(table, longest=100).decode().splitlines()[2].endswith("x" * 80)
     assert lines[3].startswith("NULL   12  y")
     assert lines[-1] == "(2 rows)"
     assert as_text(pa.table({"a": pa.array([], pa.int32())})).decode().splitlines() == ["a", "-", "(0 rows)"]
