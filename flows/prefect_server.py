@@ -3,7 +3,7 @@
 With `PREFECT_API_URL` set, that server is used, with the user's own settings. Otherwise a server of ours serves this
 run alone: on loopback, its database and log in a temporary folder, nothing taken from the user's profile. It starts
 while the rest gets ready (7 to 40 s on a loaded machine), is started again when it dies, and ends with the process
-that started it, even when that is killed.
+that started it, even when that is killed. It hears of flows, not of the state of every shard: no one sees its page.
 
     with prefect_api() as api:      # starts it, at once
         ...                         # other preparations
