@@ -131,11 +131,13 @@ def mix_slices(planes: torch.Tensor, weights: Float32, out: torch.Tensor | None 
     """[z, y, x] to [m, y, x]: each new slice a mixture of the old ones by its row of `weights` (m, z)."""
     out = planes.new_empty((len(weights), *planes.shape[1:])) if out is None else out
     if planes.device.type == "cpu" and np.count_nonzero(weights, axis=1).max() <= _FEW:
-        for slice_, row in zip(out, weights, strict=True):
+        old, product = planes.numpy(), np.empty(planes.shape[1:], dtype=np.float32)
+        for new, row in zip(out.numpy(), weights, strict=True):  # numpy: threads would wait for each other at each sum
             first, *others = np.flatnonzero(row)
-            torch.mul(planes[first], float(row[first]), out=slice_)
+            np.multiply(old[first], row[first], out=new)
             for other in others:
-                slice_.add_(planes[other], alpha=float(row[other]))
+                np.multiply(old[other], row[other], out=product)
+                new += product
         return out
     matrix = torch.from_numpy(np.ascontiguousarray(weights)).to(planes.device)
     torch.mm(matrix, planes.reshape(len(planes), -1), out=out.view(len(weights), -1))

@@ -254,6 +254,7 @@ def test_resampling_an_image(record_property: Record) -> None:
              f"({versions('scipy', 'SimpleITK')})", ratio(seconds[name], seconds[ours]), record_property)  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore")  # of torch.jit.trace, by which OpenVINO converts
 def test_share_of_the_processors_peak(record_property: Record) -> None:
     module, patch = unet(), (PATCH,) * 3
     window = torch.randn(1, 1, *patch)
