@@ -174,6 +174,7 @@ def test_answers_in_every_form(cli: Cli, done: Path, tmp_path: Path) -> None:
     assert (tmp_path / "a.parquet").read_bytes().startswith(b"PAR1")
     names = {(row["view"], row["column"]) for row in cli("sql", done, "--describe", "--json").json}
     assert ("lesions", "volume_mm3") in names
+    assert "…" not in cli("sql", done, "--describe").out
 
 
 @pytest.mark.parametrize(
