@@ -61,7 +61,7 @@ def _on_files() -> dict[str, str]:
         "series": _series(),
         "scans": _scans(),
         _TALLIED: _records(_TALLIED, TALLIED_LESIONS, "lesions", "lesion_id"),
-        "candidates": _records("candidates", VIEWS["candidates"], "candidates", "bbox"),
+        "candidates": _records("candidates", VIEWS["candidates"], "candidates", "score_max"),
         "vertebrae": _records("vertebrae", VIEWS["vertebrae"], "vertebrae", "level"),
         "studies": _studies(),
         "failures": _failures(),
