@@ -1,7 +1,8 @@
 """Memory, planned: what a worker will need at its peak, before anything starts; and slots that fit, or a refusal.
 
-A worker's peak is its libraries, and for each scan at a time the voxels as they are stored with their masks, and the
-window that goes through the network. The constants were measured on CPU workers with the built-in models.
+A worker's peak is its libraries, and for each scan at a time the voxels as they are stored with their masks, the window
+that goes through the network, and the sums of scores that later windows still add to. The constants were measured on
+CPU workers with the built-in models.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from flows.prepare import Outlook
 from pipeline.errors import ConfigError
 from pipeline.recipe import ResolvedRecipe
 from schemas.config import CohortConfig
+from schemas.label_tables import LABEL_TABLES
 from schemas.model import ModelSpec
 
 log = logging.getLogger("spinetally.memory")
@@ -33,8 +35,10 @@ MASK_BYTES = 2.5
 WINDOW_BYTES = 480
 """Per voxel of the network's window: features of all layers."""
 
-_NNUNET_WINDOW = 128**3
-"""Voxels of the window that nnU-Net plans for an isotropic CT; its plans lie with the weights, not in model.yaml."""
+_NNUNET_PATCH = (128, 128, 128)
+"""Window that nnU-Net plans for an isotropic CT; its plans lie with the weights, not in model.yaml."""
+_SUM_BYTES, _NNUNET_SUM_BYTES = 4, 2
+"""Per class and voxel of the slab that windows cover: nnU-Net adds up in half precision."""
 _LONGEST = 96
 """A window that covers the whole plane is at most that long across it."""
 _UNKNOWN_MM = 400.0
@@ -131,9 +135,9 @@ def slot_bytes(shape: Sequence[int], spacing_mm: Sequence[float] | None, specs: 
         specs: the models that see it.
     """
     models = list(specs)
-    windows = [_window_voxels(shape, spacing_mm, spec) for spec in models if _sees_windows(spec)]
+    through = [_network_bytes(shape, spacing_mm, spec) for spec in models if _sees_windows(spec)]
     per_voxel = VOXEL_BYTES + MASK_BYTES * len(models)
-    return int(per_voxel * math.prod(shape) + WINDOW_BYTES * max(windows, default=0)) + MIB
+    return int(per_voxel * math.prod(shape) + max(through, default=0)) + MIB
 
 
 def _sees_windows(spec: ModelSpec) -> bool:
@@ -141,12 +145,20 @@ def _sees_windows(spec: ModelSpec) -> bool:
     return spec.weights is not None and (spec.format != "builtin" or spec.spacing_mm is not None)
 
 
-def _window_voxels(shape: Sequence[int], spacing_mm: Sequence[float] | None, spec: ModelSpec) -> float:
-    if spec.patch is not None or spec.format == "nnunet":
-        return math.prod(spec.patch) if spec.patch else _NNUNET_WINDOW
+def _network_bytes(shape: Sequence[int], spacing_mm: Sequence[float] | None, spec: ModelSpec) -> float:
+    """The window's features, and the sums of a slab as high as the window; the constant holds those of whole planes."""
+    patch = spec.patch or (_NNUNET_PATCH if spec.format == "nnunet" else None)
     extents = [n * s for n, s in zip(shape, spacing_mm, strict=True)] if spacing_mm else [_UNKNOWN_MM] * len(shape)
     grid = [mm / s for mm, s in zip(extents, spec.spacing_mm, strict=True)] if spec.spacing_mm else list(shape)
-    return min(_LONGEST, grid[0]) * math.prod(grid[1:])
+    if patch is None:
+        return WINDOW_BYTES * min(_LONGEST, grid[0]) * math.prod(grid[1:])
+    sums = 0 if spec.task == "characterise" else patch[0] * math.prod(grid[1:]) * _n_classes(spec)
+    return WINDOW_BYTES * math.prod(patch) + sums * (_NNUNET_SUM_BYTES if spec.format == "nnunet" else _SUM_BYTES)
+
+
+def _n_classes(spec: ModelSpec) -> int:
+    """With the background."""
+    return 1 + max(LABEL_TABLES[spec.label_table].known if spec.label_table else spec.labels, default=1)
 
 
 def _needs(outlook: Outlook) -> Iterator[Need]:

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from pipeline.engine.axis_map import Float32
 from pipeline.engine.resample import model_grid, resample_image
+from pipeline.errors import ModelError
 from pipeline.grid import Grid, Volume
 from schemas.model import Intensity, ModelSpec
 
@@ -18,9 +19,16 @@ def prepare(volume: Volume, spec: ModelSpec) -> tuple[Float32, Grid]:
 
     `options` of the spec: `grid: centres` lays the grid as MONAI's `Spacing` does, on the centre of the scan's first
     voxel and not its corner; `smooth: true` averages over what a coarser voxel covers.
+
+    Raises:
+        ModelError: the option `grid` is neither of the two.
     """
-    centres = spec.options.get("grid", "corners") == "centres"
-    target = model_grid(volume.grid, spacing_mm=spec.spacing_mm, orientation=spec.orientation, centres=centres)
+    laid = spec.options.get("grid", "corners")
+    if laid not in ("corners", "centres"):
+        raise ModelError(f"model {spec.name!r}: option grid is {laid!r}; allowed are corners and centres")
+    target = model_grid(
+        volume.grid, spacing_mm=spec.spacing_mm, orientation=spec.orientation, centres=laid == "centres"
+    )
     values = resample_image(volume.voxels, volume.grid, target, smooth=bool(spec.options.get("smooth", False)))
     return normalise(values, spec.intensity), target
 

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from flows.memory import Need, plan_capacity, slots_that_fit
+from flows.memory import Need, plan_capacity, slot_bytes, slots_that_fit
 from pipeline.errors import ConfigError
 from pipeline.recipe import resolve_all
 from pipeline.store import Store
 from schemas.config import CohortConfig
+from schemas.model import ModelSpec
+from schemas.spine import level_name
 from tests.flows.large_scan import drawn_ct, measure
 
 GIB = 1 << 30
@@ -52,6 +54,20 @@ def test_what_fits_nowhere_is_refused_with_both_figures() -> None:
 
 def test_slots_that_fit() -> None:
     assert [slots_that_fit(NEED, n * GIB) for n in (1, 3, 6)] == [0, 1, 2]
+
+
+def test_sums_of_many_classes_count() -> None:
+    """A slab of 128 planes of 273 x 273 voxels: 128 * 273 * 273 * 4 bytes for each class more."""
+
+    def planned(n_classes: int) -> int:
+        labels = {number: level_name(number) for number in range(1, n_classes)}
+        document = {"name": "spine", "version": "1", "task": "levels", "modality": ["CT"], "format": "onnx"}
+        spec = ModelSpec.model_validate(
+            document | {"weights": "w", "patch": [128] * 3, "spacing_mm": [1.5] * 3, "labels": labels}
+        )
+        return slot_bytes((1000, 512, 512), (1.0, 0.8, 0.8), [spec])
+
+    assert planned(25) - planned(2) == pytest.approx(23 * 128 * (512 * 0.8 / 1.5) ** 2 * 4, rel=1e-6)
 
 
 @pytest.mark.slow
