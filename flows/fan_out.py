@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from distributed import Client, Future, KilledWorker
+from distributed import Client, Future, KilledWorker, LocalCluster
 
 from flows.alone import Alone, attempt_alone
 from flows.work import Job, Outcome, Row, attempt
@@ -35,6 +35,9 @@ _WAITS_S = (0.01, 0.25)
 
 _UNDER_WAY = ("pending", "lost")
 """Lost is what a worker held that died: it is done again."""
+
+_NOBODY_S, _LOOK_S = 120.0, 5.0
+"""Without any worker of our own until the run is ended, and between two looks: Dask starts one again in seconds."""
 
 _SCHEDULER_LOST = "the Dask scheduler went away: what was not committed stays pending; run again"
 
@@ -89,13 +92,14 @@ def _outcomes(
     """
     keys = [f"{function.__name__}-{uuid.uuid4().hex}" for _ in items]
     left = dict(enumerate(client.map(function, items, job=job, key=keys, pure=False)))
-    fetched, wait_s = time.monotonic(), _WAITS_S[0]
+    fetched, wait_s, staff = time.monotonic(), _WAITS_S[0], _Staff(client)
     while left:
         if client.status not in ("running", "connecting"):
             raise ServiceError(_SCHEDULER_LOST)
         done = {number: future for number, future in left.items() if future.status not in _UNDER_WAY}
         more_may_come = len(done) < min(_TOGETHER, len(left)) and time.monotonic() - fetched < _WAITS_S[1]
         if more_may_come or not done:
+            staff.check()
             time.sleep(wait_s)
             wait_s = min(1.5 * wait_s, _WAITS_S[1])
             continue
@@ -104,6 +108,32 @@ def _outcomes(
         for number, result in zip(done, results, strict=True):
             left.pop(number).release()
             yield number, result
+
+
+class _Staff:
+    """Whether a worker is left. Those that a queue or somebody else starts may be away for hours; ours may not."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._seen = self._looked = time.monotonic()
+
+    def check(self) -> None:
+        """Look now and then.
+
+        Raises:
+            ServiceError: all workers of the local cluster are gone, and none came back.
+        """
+        now = time.monotonic()
+        if now - self._looked < _LOOK_S or not isinstance(self._client.cluster, LocalCluster):
+            return
+        self._looked = now
+        if self._client.scheduler_info(n_workers=-1)["workers"]:
+            self._seen = now
+        elif now - self._seen > _NOBODY_S:
+            raise ServiceError(
+                f"no Dask worker could be started for {_NOBODY_S:.0f} s: see their errors above; what was not "
+                "committed stays pending"
+            )
 
 
 def _fetched(client: Client, futures: list[Future]) -> list[Any]:

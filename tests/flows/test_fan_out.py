@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from distributed import Client
+from distributed import Client, LocalCluster
 
 from flows.fan_out import fan_out
 from flows.work import Job
@@ -76,3 +76,14 @@ def test_an_error_of_ours_is_a_row_without_its_text(client: Client) -> None:
     assert rows[1]["reason"] is Reason.ERROR
     assert "KeyError" in rows[1]["sentence"]
     assert "Jane" not in rows[1]["sentence"]
+
+
+def test_a_run_ends_where_no_worker_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.fan_out._NOBODY_S", 0.5)
+    monkeypatch.setattr("flows.fan_out._LOOK_S", 0.1)
+    with (
+        LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=None) as cluster,
+        Client(cluster, set_as_default=False) as client,
+        pytest.raises(ServiceError, match="no Dask worker could be started"),
+    ):
+        _run(client, Job(fakes.double), 2)
