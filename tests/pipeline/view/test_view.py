@@ -154,6 +154,10 @@ def test_a_browser_shows_the_lesions(scan: ViewedScan, tmp_path: Path) -> None:
         browser.quit()
 
 
+def _hear_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_the_command_says_where_and_stops_when_it_is_told_to(store: Store, tmp_path: Path) -> None:
     (tmp_path / "cohort.yaml").write_text(f"cohort: little\nsource: {tmp_path}\nstore: {store.uri}\n")
     command = [
@@ -166,7 +170,9 @@ def test_the_command_says_where_and_stops_when_it_is_told_to(store: Store, tmp_p
         "--cohort",
         str(tmp_path / "cohort.yaml"),
     ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    # a shell's background job is deaf to Ctrl-C, and so would be what it starts
+    with subprocess.Popen(command, text=True, preexec_fn=_hear_interrupts, **pipes) as process:
         try:
             assert process.stdout is not None
             address = process.stdout.readline().strip()
