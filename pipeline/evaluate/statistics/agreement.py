@@ -89,6 +89,10 @@ def _icc_interval(value: float, msr: float, msc: float, mse: float, n: int, k: i
     )
 
 
+_ROUNDING = 1e-7
+"""A standard error below it is the rounding of none: the root of what is left of a difference."""
+
+
 def kappa(first: npt.ArrayLike, second: npt.ArrayLike) -> Estimate:
     """Cohen's kappa with the interval of its large-sample variance (Fleiss, Cohen and Everitt 1969)."""
     one, two = np.asarray(first), np.asarray(second)
@@ -107,7 +111,9 @@ def kappa(first: npt.ArrayLike, second: npt.ArrayLike) -> Estimate:
     b = (1 - value) ** 2 * float(off.sum() - np.trace(off))
     c = (value - by_chance * (1 - value)) ** 2
     error = float(np.sqrt(max(0.0, a + b - c) / n)) / (1 - by_chance)
-    if error == 0:
-        return Estimate(value, denominator=n, note="no interval: the answers never differ, or always")
+    if error < _ROUNDING:
+        return Estimate(
+            value, denominator=n, note="no interval: such answers (all alike, none alike) leave no variance"
+        )
     half = float(norm.ppf((1 + CONFIDENCE) / 2)) * error
     return Estimate(value, max(-1.0, value - half), min(1.0, value + half), "fleiss", denominator=n)
