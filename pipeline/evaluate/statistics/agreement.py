@@ -11,6 +11,9 @@ from scipy.stats import norm, t
 
 from pipeline.evaluate.statistics.estimate import CONFIDENCE, Estimate, not_estimable
 
+_ROUNDING = 1e-7
+"""A standard error below it is the rounding of none: the root of what is left of a difference."""
+
 
 @dataclass(frozen=True)
 class BlandAltman:
@@ -89,10 +92,6 @@ def _icc_interval(value: float, msr: float, msc: float, mse: float, n: int, k: i
     )
 
 
-_ROUNDING = 1e-7
-"""A standard error below it is the rounding of none: the root of what is left of a difference."""
-
-
 def kappa(first: npt.ArrayLike, second: npt.ArrayLike) -> Estimate:
     """Cohen's kappa with the interval of its large-sample variance (Fleiss, Cohen and Everitt 1969)."""
     one, two = np.asarray(first), np.asarray(second)
@@ -112,8 +111,6 @@ def kappa(first: npt.ArrayLike, second: npt.ArrayLike) -> Estimate:
     c = (value - by_chance * (1 - value)) ** 2
     error = float(np.sqrt(max(0.0, a + b - c) / n)) / (1 - by_chance)
     if error < _ROUNDING:
-        return Estimate(
-            value, denominator=n, note="no interval: such answers (all alike, none alike) leave no variance"
-        )
+        return Estimate(value, denominator=n, note="no interval: answers all alike, or none, leave no variance")
     half = float(norm.ppf((1 + CONFIDENCE) / 2)) * error
     return Estimate(value, max(-1.0, value - half), min(1.0, value + half), "fleiss", denominator=n)
