@@ -15,12 +15,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, ScanError
 from pipeline.models.builtin.ct_levels.assign import Labels
 from pipeline.models.builtin.ct_levels.chain import Chain
 from pipeline.models.builtin.ct_levels.fields import Fields
 from pipeline.models.builtin.ct_levels.network import SPACING_MM
-from schemas.spine import UNNUMBERED_BASE, level_number
+from schemas.reasons import Reason
+from schemas.spine import MAX_UNNUMBERED, UNNUMBERED_BASE, level_number
 
 _STANDARD = tuple(range(1, 25))
 """C1 ... L5, the usual count; a label's name is its position here."""
@@ -130,7 +131,13 @@ def name(signs: Signs, given: dict[str, str] | None = None) -> tuple[dict[int, i
 
     Raises:
         ModelError: the given anchor names no level, or two of them contradict each other.
+        ScanError: MODEL_OUTPUT, more vertebrae than any spine has.
     """
+    if signs.n > MAX_UNNUMBERED:
+        raise ScanError(
+            Reason.MODEL_OUTPUT,
+            f"{signs.n} vertebrae were told apart, and no spine has so many: is it a CT of one body?",
+        )
     if given:
         return _numbered(signs.n, _given_shift(given)), "user"
     votes = _votes(signs)

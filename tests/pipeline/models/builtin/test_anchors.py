@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, ScanError
 from pipeline.models.builtin.ct_levels.anchors import Signs, name
+from schemas.reasons import Reason
 from schemas.spine import level_name
 
 
@@ -38,6 +39,13 @@ def test_the_sacrum_alone_names_nothing() -> None:
 
 def test_no_name_across_a_gap() -> None:
     assert _names(_signs(6, ribs={1: 2}, sacrum_follows=True, whole=False))[0] == "V1"
+
+
+def test_more_vertebrae_than_a_spine_has_are_refused() -> None:
+    assert _names(_signs(40))[-1] == "V40"
+    with pytest.raises(ScanError, match="41 vertebrae were told apart") as caught:
+        name(_signs(41))
+    assert caught.value.reason is Reason.MODEL_OUTPUT
 
 
 def test_c1_names_down_from_the_top_and_first_ribs_must_agree() -> None:
