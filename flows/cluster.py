@@ -100,7 +100,7 @@ def total_slots(client: Client) -> int:
 _FAIR: dict[str, Any] = {
     # the first death ends a task, for it runs again in a process of its own (see `alone`)
     "distributed.scheduler.allowed-failures": 0,
-    # two scans wait at each slot, so that it need not ask for the next: a third of the time of small ones. When its
+    # two scans wait at each slot, so that it need not ask for the next: half the time of those that are nothing. When a
     # worker dies they are done alone like the one that was under way, and an idle worker takes them over
     "distributed.scheduler.worker-saturation": 3.0,
     # nobody looks at profiles of workers, which are made a hundred times a second and kept by the hour

@@ -78,6 +78,7 @@ def features_of(
     cube_mm = CUBE_MM.get(modality or "", 1.0)
 
     def compute(volume: Volume, region: Region) -> dict[str, float] | None:
+        """The features of one lesion by name; None where it is too small, or in one plane."""
         if region.n_voxels < SMALLEST_VOXELS or min(volume.grid.shape) == 1:
             return None
         values, mask = _crop(volume, region)
