@@ -80,7 +80,8 @@ def do_work(outlook: Outlook) -> Summary:
             need = largest_need(outlook)
             with open_client(outlook.config, plan_capacity(outlook.config, need)) as client:
                 check_workers(client, need)
-                log.info("%d shards to do; Dask's page is %s", len(outlook.work), client.dashboard_link)
+                n = len(outlook.work)
+                log.info("%d shard%s to do; Dask's page is %s", n, "" if n == 1 else "s", client.dashboard_link)
                 do_shards(outlook, client, counts)
                 add_changes(client, outlook.opened_store, batch_seconds=outlook.config.limits.scan_seconds)
     summary = outlook.summary(counts)
