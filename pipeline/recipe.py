@@ -23,6 +23,7 @@ from pipeline.store import Store
 from pipeline.store.filesystem import open_filesystem, service_errors
 from schemas.config import ModalityRecipe, ModelUse, Thresholds
 from schemas.model import Modality, ModelSpec
+from schemas.model_options import check_options
 from schemas.versions import STAGES
 
 TASKS = ("levels", "lesions", "characterise")
@@ -180,6 +181,8 @@ def _check_settings(modality: str, use: ModalityRecipe, models: Mapping[str, tup
     """Refuse what a model cannot do: flips, and a place in an ensemble; and names that are none."""
     for task, found in models.items():
         asked: ModelUse = getattr(use, task)
+        others = [getattr(getattr(o, task, None), "options", None) for o in use.overrides]
+        _check_options(f"recipe.{modality}.{task}", found, [asked.options, *others])
         overridden = any(getattr(getattr(o, task, None), "flips", None) for o in use.overrides)
         for model in found:
             if len(found) > 1 and (model.spec.format == "precomputed" or task == "characterise"):
@@ -189,6 +192,16 @@ def _check_settings(modality: str, use: ModalityRecipe, models: Mapping[str, tup
     given = [use.levels.anchors] if use.levels is not None else []
     for anchors in (*given, *(o.levels.anchors or {} for o in use.overrides)):
         checked(anchors)
+
+
+def _check_options(key: str, models: tuple[ResolvedModel, ...], given: list[dict[str, Any] | None]) -> None:
+    for model in models:
+        task = key.rpartition(".")[2] if model.spec.format == "precomputed" else model.spec.task
+        for options in given:
+            try:
+                check_options(model.spec.format, task, options or {})
+            except ValueError as problem:
+                raise ModelError(f"{key}.options: {model.name}: {problem}") from None
 
 
 def _names(use: ModelUse) -> list[str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from schemas.model_options import check_options
 from schemas.strict import Strict
 
 Modality = Literal["CT", "MR", "PT", "NM"]
@@ -72,7 +73,7 @@ class ModelSpec(Strict):
     command: list[str] | None = None
     """`command` only: the program, with {input} and {output} for the NIfTI that it reads and the one it writes."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """What only this format knows: folds, rule, timeout_s, ..."""
+    """What only this format knows: folds, rule, timeout_s, ...; see `schemas.model_options`."""
     trust: bool = False
     """Never set here by a stranger: allows a pickle named in the cohort file."""
     training: Training | None = None
@@ -80,3 +81,8 @@ class ModelSpec(Strict):
     """What it was never shown and where it fails."""
     card: str | None = None
     """File beside `model.yaml` that tells the whole story."""
+
+    @model_validator(mode="after")
+    def _known_options(self) -> ModelSpec:
+        check_options(self.format, self.task, self.options)
+        return self

@@ -27,7 +27,7 @@ class Strict(BaseModel):
             if key in known or key in cls.model_fields:
                 continue
             near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = f"; did you mean {near[0]!r}?" if near else "."
             sentence = f"unknown key {key!r}{hint} Known: {', '.join(sorted(known))}"
             raise PydanticCustomError(UNKNOWN_KEY, "{sentence}", {"sentence": sentence, "key": key})
         return values

@@ -21,6 +21,7 @@ from pipeline.models.network import Run, torch_run
 from pipeline.models.place import Place
 from pipeline.models.voxelwise import check_use
 from schemas.model import ModelSpec
+from schemas.model_options import CharacterisingOptions
 from schemas.reasons import Reason
 
 
@@ -63,7 +64,7 @@ class CharacterisingModel:
         mask = lesions.instances == number
         grid = patch_grid(volume.grid, self.spec, ndimage.center_of_mass(mask))
         image = normalise(resample_image(volume.voxels, volume.grid, grid), self.spec.intensity)
-        if self.spec.options.get("channels", 1) == 1:
+        if CharacterisingOptions.of(self.spec.options).channels == 1:
             return image[None]
         return np.stack([image, resample_image(mask, volume.grid, grid)])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pipeline.grid import Volume
@@ -25,8 +25,6 @@ class LesionSettings:
     """Average over mirrored copies (test-time flips)."""
     suv_factor: float | None = None
     """g/mL per unit of the stored voxels (PET); None where it is not known."""
-    options: dict[str, Any] = field(default_factory=dict)
-    """What only this model's format knows; overrides `options` of its model.yaml."""
 
     @classmethod
     def of(cls, use: ModelUse, spec: ModelSpec, **others: Any) -> LesionSettings:
@@ -35,7 +33,6 @@ class LesionSettings:
             threshold=spec.threshold if use.threshold is None else use.threshold,
             min_volume_mm3=spec.min_volume_mm3 if use.min_volume_mm3 is None else use.min_volume_mm3,
             flips=use.flips,
-            options={**spec.options, **use.options},
             **others,
         )
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import json
 import threading
 from pathlib import Path
 from typing import Any
-
-import yaml
-from pydantic import ValidationError
 
 from pipeline.errors import ModelError
 from pipeline.models.device import choose_device
@@ -17,10 +15,9 @@ from pipeline.models.files import digest_of, local_folder
 from pipeline.models.place import Opener
 from pipeline.models.place import Place as Place
 from pipeline.models.predictor import Characteriser, Predictor
+from pipeline.models.spec_file import SPEC_FILE, read_spec
 from schemas.model import ModelSpec
-
-SPEC_FILE = "model.yaml"
-"""What makes a folder a model."""
+from schemas.model_options import check_options
 
 _BUILTIN = Path(__file__).parent / "builtin"
 
@@ -48,8 +45,8 @@ _OPENERS = {
 }
 """The module that opens a format, by its function `open_model(spec, place)`; a builtin's package has one too."""
 
-_loaded: dict[tuple[str, str, str, bool], Predictor] = {}
-_characterisers: dict[tuple[str, str, bool], Characteriser] = {}
+_loaded: dict[tuple[str, str, str, str, bool], Predictor] = {}
+_characterisers: dict[tuple[str, str, str, bool], Characteriser] = {}
 _loading = threading.RLock()
 
 
@@ -82,6 +79,7 @@ def load(
     device: str = "cpu",
     backend: str = "auto",
     trust: bool = False,
+    options: dict[str, Any] | None = None,
     storage_options: dict[str, Any] | None = None,
 ) -> Predictor:
     """The model itself; each is opened once per process, device and backend.
@@ -92,15 +90,17 @@ def load(
         device: cpu, cuda, cuda:1 or auto.
         backend: auto, torch, torch-bfloat16 or openvino.
         trust: allow code inside the weights to run (a pickle, TorchScript, a bundle's own transforms).
+        options: go before those of its model.yaml.
         storage_options: for fsspec.
 
     Raises:
         ModelError: no such model, its weights differ from their digest, or it cannot be opened.
     """
     spec, digest = _expected(name_or_uri, expected_digest, storage_options)
+    spec, chosen = _with_options(spec, options)
     if spec.task == "characterise":
         raise ModelError(f"model {spec.name!r} characterises lesions that others found; name it under `characterise`")
-    key = (digest, str(choose_device(device)), backend, trust)
+    key = (digest, chosen, str(choose_device(device)), backend, trust)
     with _loading:
         if key not in _loaded:
             place = _place(name_or_uri, device, backend, trust, storage_options)
@@ -115,6 +115,7 @@ def load_characteriser(
     expected_digest: str | None = None,
     device: str = "cpu",
     trust: bool = False,
+    options: dict[str, Any] | None = None,
     storage_options: dict[str, Any] | None = None,
 ) -> Characteriser:
     """The same for a model of the task `characterise`; it runs on torch.
@@ -127,7 +128,8 @@ def load_characteriser(
     )
 
     spec, digest = _expected(name_or_uri, expected_digest, storage_options)
-    key = (digest, str(choose_device(device)), trust)
+    spec, chosen = _with_options(spec, options)
+    key = (digest, chosen, str(choose_device(device)), trust)
     with _loading:
         if key not in _characterisers:
             place = _place(name_or_uri, device, "torch", trust, storage_options)
@@ -144,6 +146,16 @@ def _expected(name: str, digest: str | None, storage_options: dict[str, Any] | N
             "start the run again to make a new recipe"
         )
     return spec, found
+
+
+def _with_options(spec: ModelSpec, options: dict[str, Any] | None) -> tuple[ModelSpec, str]:
+    """The spec with a recipe's options before its own, and what names these."""
+    try:
+        check_options(spec.format, spec.task, options or {})
+    except ValueError as failure:
+        raise ModelError(f"model {spec.name!r}: {failure}") from None
+    chosen = spec.options | (options or {})
+    return spec.model_copy(update={"options": chosen}), json.dumps(chosen, sort_keys=True)
 
 
 def _place(name_or_uri: str, device: str, backend: str, trust: bool, storage_options: dict[str, Any] | None) -> Place:
@@ -175,21 +187,9 @@ def _folder(name_or_uri: str, storage_options: dict[str, Any] | None) -> Path | 
 
 
 def _read_spec(folder: Path, name: str) -> ModelSpec:
-    try:
-        content = yaml.safe_load((folder / SPEC_FILE).read_text(encoding="utf-8"))
-        spec = ModelSpec.model_validate(content)
-    except (yaml.YAMLError, UnicodeDecodeError) as failure:
-        raise ModelError(f"{SPEC_FILE} of {name!r} is no YAML: {str(failure).splitlines()[0]}") from failure
-    except ValidationError as failure:
-        first = failure.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise ModelError(f"{SPEC_FILE} of {name!r}: {where}: {first['msg']}") from failure
+    spec = read_spec(folder, name)
     if spec.format == "builtin" and folder.parent != _BUILTIN:
         raise ModelError(f"{name!r} says `format: builtin`; only models that come with spinetally may")
-    if spec.weights is not None and not (folder / spec.weights).resolve().is_relative_to(folder.resolve()):
-        raise ModelError(f"{SPEC_FILE} of {name!r}: `weights` must be a file or folder beside it, got {spec.weights!r}")
-    if spec.weights is not None and not (folder / spec.weights).exists():
-        raise ModelError(f"{SPEC_FILE} of {name!r} names weights {spec.weights!r}, and they are not there")
     return spec
 
 

@@ -20,6 +20,7 @@ from pipeline.masks import LABEL_TYPE, LesionMask, LevelMask
 from pipeline.models.classes import Classes
 from pipeline.models.predictor import LesionSettings
 from schemas.model import ModelSpec
+from schemas.model_options import LesionNetworkOptions
 from schemas.reasons import Reason
 
 REGION_MARGIN_MM = 3.0
@@ -64,21 +65,22 @@ class VoxelwiseModel:
         box = region(within, volume.grid)
         if box is None:
             return result
-        seen = in_unit(crop(volume, box), settings)
+        seen = in_unit(crop(volume, box), self.spec, settings.suv_factor)
         self._run(seen, ScoreMap(self.classes.lesion_probability), result[box], flips=settings.flips)
         return limited(result, within, volume.grid)
 
     def _run(self, volume: Volume, reducer: Reducer, result: npt.NDArray[np.uint16], *, flips: bool) -> None:
         """Windows over the whole of `volume`, reduced into `result` [z, y, x] on its grid."""
+        options = LesionNetworkOptions.of(self.spec.options)  # knows all that others know, too
         values, grid = prepare(volume, self.spec)
         slabs = blended_slabs(
             self._network,
             values,
             self.spec.patch or grid.shape,
             self.spec.overlap,
-            fill=float(self.spec.options.get("fill", 0.0)),
-            flips=mirrored_axes(self.spec.options.get("flip_axes", (0, 1, 2))) if flips else (),
-            empty_below=self.spec.options.get("empty_below"),
+            fill=options.fill,
+            flips=mirrored_axes(options.flip_axes) if flips else (),
+            empty_below=options.empty_below,
         )
         forth = align(volume.grid, grid)
         z, y, x = (one.inverse() for one in forth.maps)
@@ -120,17 +122,17 @@ def limited(scores: Scores, within: LevelMask | None, grid: Grid) -> Scores:
     return scores
 
 
-def in_unit(volume: Volume, settings: LesionSettings) -> Volume:
+def in_unit(volume: Volume, spec: ModelSpec, suv_factor: float | None) -> Volume:
     """The volume in SUVbw where the model asks for that (`options: {unit: SUV}`).
 
     Raises:
         ScanError: MODEL_UNFIT, the scan's factor to SUV is not known.
     """
-    if settings.options.get("unit") != "SUV":
+    if spec.options.get("unit") != "SUV":
         return volume
-    if settings.suv_factor is None:
+    if suv_factor is None:
         raise ScanError(Reason.MODEL_UNFIT, "the model asks for SUV; the scan lacks weight, dose or times to make it")
-    return Volume(np.multiply(volume.voxels, settings.suv_factor, dtype=np.float32), volume.grid)
+    return Volume(np.multiply(volume.voxels, suv_factor, dtype=np.float32), volume.grid)
 
 
 def mirrored_axes(axes: Sequence[int]) -> list[tuple[int, ...]]:

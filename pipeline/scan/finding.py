@@ -16,6 +16,7 @@ from pipeline.recipe import ResolvedRecipe
 from pipeline.scan.borrowed import borrowed_levels
 from pipeline.scan.request import ScanRequest, Workplace
 from schemas.config import ModelUse
+from schemas.model_options import PrecomputedOptions
 from schemas.reasons import Reason
 
 
@@ -51,8 +52,9 @@ def find_lesions(
     if recipe.use.characterise is None:
         return found
     (model,) = recipe.models["characterise"]
+    asked = recipe.use.characterise
     characteriser = load_characteriser(
-        model.name, expected_digest=model.digest, trust=recipe.use.characterise.trust, **_where(workplace)
+        model.name, expected_digest=model.digest, trust=asked.trust, options=asked.options, **_where(workplace)
     )
     return characteriser.characterise(volume, found, modality=recipe.modality)
 
@@ -89,9 +91,12 @@ def _unnamed_levels(
         return borrowed_levels(workplace.store, request.levels_from, onto=volume.grid)
     if is_precomputed(recipe, "levels"):
         uri = _mask_uri(request, "levels_uri")
-        table = str(use.options.get("label_table", "verse"))
         return read_mask(
-            uri, grid=volume.grid, kind="levels", label_table=table, storage_options=workplace.storage_options
+            uri,
+            grid=volume.grid,
+            kind="levels",
+            label_table=PrecomputedOptions.of(use.options).label_table,
+            storage_options=workplace.storage_options,
         )
     predictor = _load(recipe, "levels", use, workplace)
     return predictor.levels(volume, modality=recipe.modality, flips=use.flips)
@@ -128,6 +133,7 @@ def _load(recipe: ResolvedRecipe, task: str, use: ModelUse, workplace: Workplace
             expected_digest=model.digest,
             backend=recipe.use.backend,
             trust=use.trust,
+            options=use.options,
             **_where(workplace),
         )
         for model in recipe.models[task]

@@ -30,42 +30,43 @@ from pipeline.models.place import Place
 from pipeline.models.predictor import LesionSettings, Predictor
 from pipeline.models.voxelwise import check_use, limited, mirrored_axes
 from schemas.model import ModelSpec
+from schemas.model_options import BundleOptions
 from schemas.reasons import Reason
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def open_model(spec: ModelSpec, place: Place) -> Predictor:
-    """The bundle in the folder `weights`. `options`: `config` (inference), `checkpoint` (model).
+    """The bundle in the folder `weights`.
 
     Raises:
         ModelError: a part is missing, or needs what is not MONAI's own and is not trusted.
     """
     folder = weights_file(spec, place)
-    bundle = read_bundle(folder, str(spec.options.get("config", "inference")), trust=place.trust)
+    options = BundleOptions.of(spec.options)
+    bundle = read_bundle(folder, options.config, trust=place.trust)
     names = bundle.names | spec.labels if not spec.label_table else Classes.of(spec).names
     activated = any(_name(one) == "Activationsd" for one in bundle.after)
     classes = Classes.named(names, "none" if activated else spec.activation, spec)
-    module = fill_weights(bundle.network, _weights(folder, spec, place.trust), spec.name)
+    module = fill_weights(
+        bundle.network, _weights(folder / "models" / options.checkpoint, spec.name, trust=place.trust), spec.name
+    )
     network = VoxelNetwork.of_module(module, patch=bundle.roi_size, device=place.device, backend=place.backend)
     return BundleModel(spec, classes, network, bundle)
 
 
-def _weights(folder: Path, spec: ModelSpec, trust: bool) -> dict[str, torch.Tensor]:
+def _weights(stem: Path, name: str, *, trust: bool) -> dict[str, torch.Tensor]:
     """models/model.safetensors, else models/model.pt, of which only tensors are unpickled without trust."""
-    stem = folder / "models" / str(spec.options.get("checkpoint", "model"))
     if (safe := stem.with_suffix(".safetensors")).is_file():
         return safetensors.torch.load_file(safe)
     path = stem.with_suffix(".pt")
     try:
         content = torch.load(path, map_location="cpu", weights_only=not trust)
     except FileNotFoundError as failure:
-        raise ModelError(
-            f"model {spec.name!r}: its bundle has neither {safe.name} nor {path.name} in models/"
-        ) from failure
+        raise ModelError(f"model {name!r}: its bundle has neither {safe.name} nor {path.name} in models/") from failure
     except (pickle.UnpicklingError, RuntimeError, EOFError) as failure:
         raise ModelError(
-            f"model {spec.name!r}: models/{path.name} is damaged, or holds objects that must be unpickled; if you "
+            f"model {name!r}: models/{path.name} is damaged, or holds objects that must be unpickled; if you "
             "trust who made it, set `trust: true` beside `model` in the cohort file"
         ) from failure
     for key in ("model", "state_dict", "network"):

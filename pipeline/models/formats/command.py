@@ -35,10 +35,8 @@ from pipeline.models.place import Place
 from pipeline.models.predictor import LesionSettings, Predictor
 from pipeline.models.voxelwise import check_use, limited
 from schemas.model import ModelSpec
+from schemas.model_options import CommandOptions
 from schemas.reasons import Reason
-
-TIMEOUT_S = 3600.0
-"""How long a program may take, where its model.yaml says nothing."""
 
 _GRID_TOLERANCE = 1e-3
 """Largest distance between a corner of the output's grid and the scan's, in voxels."""
@@ -70,6 +68,7 @@ class CommandModel:
         self.spec = spec
         self.classes = classes
         self._device = device
+        self._options = CommandOptions.of(spec.options)
 
     def levels(self, volume: Volume, *, modality: str, flips: bool = False) -> LevelMask:  # noqa: ARG002
         """The labels that the program wrote, by the model's table."""
@@ -111,16 +110,16 @@ class CommandModel:
             sitk.WriteImage(_image(volume), source)
             names = {"{input}": str(source), "{output}": str(target)}
             words = [re.sub(r"\{(input|output)\}", lambda m: names[m[0]], word) for word in self.spec.command or []]
-            lock = occupy(self._device) if self.spec.options.get("device_lock", True) else contextlib.nullcontext()
+            lock = occupy(self._device) if self._options.device_lock else contextlib.nullcontext()
             with lock:
                 self._run(words, folder)
             return _read(target, volume.grid)
 
     def _run(self, words: list[str], folder: str) -> None:
-        timeout, memory = float(self.spec.options.get("timeout_s", TIMEOUT_S)), self.spec.options.get("memory_mb")
+        timeout = self._options.timeout_s
         log = Path(folder) / "log.txt"
         with log.open("wb") as file:
-            process = _started(words, folder, file, memory)
+            process = _started(words, folder, file, self._options.memory_mb)
             try:
                 code = process.wait(timeout)
             except subprocess.TimeoutExpired:
@@ -145,7 +144,7 @@ def _started(words: list[str], folder: str, log: IO[bytes], memory_mb: float | N
     except OSError as failure:
         raise ModelError(f"the program {words[0]!r} cannot be started: {failure.strerror}") from failure
     if memory_mb is not None:
-        most = int(float(memory_mb) * 2**20)
+        most = int(memory_mb * 2**20)
         with contextlib.suppress(ProcessLookupError):  # it has ended already
             resource.prlimit(process.pid, resource.RLIMIT_AS, (most, most))
     return process

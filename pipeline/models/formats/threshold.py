@@ -11,8 +11,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -25,9 +23,8 @@ from pipeline.models.place import Place
 from pipeline.models.predictor import LesionSettings, Predictor
 from pipeline.models.voxelwise import REGION_MARGIN_MM, check_use
 from schemas.model import ModelSpec
+from schemas.model_options import ThresholdOptions
 from schemas.reasons import Reason
-
-DEFAULTS: dict[str, Any] = {"rule": "suv", "suv": 4.0, "fraction": 0.41, "seed": 0.5}
 
 
 def open_model(spec: ModelSpec, place: Place) -> Predictor:
@@ -51,51 +48,32 @@ class ThresholdModel:
     ) -> LesionMask:
         """The 26-connected parts above the threshold, the largest first."""
         check_use(self.spec, modality, "lesions")
-        options = checked_options(settings.options)
+        options = ThresholdOptions.of(self.spec.options)
         values = volume.voxels.astype(np.float32)
         if within is not None:
             values[~widened(within.levels != 0, volume.grid, REGION_MARGIN_MM)] = 0
-        marked = _RULES[options["rule"]](values, settings.suv_factor, options)
+        marked = _RULES[options.rule](values, settings.suv_factor, options)
         return lesions_from_mask(marked, volume.grid, min_volume_mm3=settings.min_volume_mm3)
 
 
-def checked_options(options: dict[str, Any]) -> dict[str, Any]:
-    """The options, completed by `DEFAULTS`.
-
-    Raises:
-        ModelError: an unknown one, an unknown rule, or a number out of range.
-    """
-    if unknown := sorted(set(options) - set(DEFAULTS)):
-        raise ModelError(f"model threshold knows no option {unknown[0]!r}; it knows {', '.join(DEFAULTS)}")
-    chosen = DEFAULTS | options
-    if chosen["rule"] not in _RULES:
-        raise ModelError(f"model threshold has no rule {chosen['rule']!r}; it has {', '.join(_RULES)}")
-    numbers = {name: chosen[name] for name in ("suv", "fraction", "seed")}
-    for name, value in numbers.items():
-        highest = np.inf if name == "suv" else 1
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= highest:
-            raise ModelError(f"model threshold: {name} must be a number above 0 and up to {highest}, got {value!r}")
-    return chosen
-
-
-def _fixed(values: npt.NDArray[np.float32], suv_factor: float | None, options: dict[str, Any]) -> Mask:
+def _fixed(values: npt.NDArray[np.float32], suv_factor: float | None, options: ThresholdOptions) -> Mask:
     if suv_factor is None:
         raise ScanError(
             Reason.MODEL_UNFIT,
             "the threshold is in SUV, and this scan lacks weight, dose or times to make SUV of its values; complete "
             "its header, or use `options: {rule: fraction}`",
         )
-    return values * suv_factor >= options["suv"]
+    return values * suv_factor >= options.suv
 
 
-def _of_maximum(values: npt.NDArray[np.float32], suv_factor: float | None, options: dict[str, Any]) -> Mask:
-    lowest = options["seed"] * float(values.max()) if suv_factor is None else options["suv"] / suv_factor
+def _of_maximum(values: npt.NDArray[np.float32], suv_factor: float | None, options: ThresholdOptions) -> Mask:
+    lowest = options.seed * float(values.max()) if suv_factor is None else options.suv / suv_factor
     seeds = (values >= lowest) & (values > 0)
     scale = SCORE_UNIT / max(float(values.max()), 1e-30)
     labels, regions = components(seeds, np.clip(values * scale, 0, SCORE_UNIT))
     needed = np.full(len(regions) + 1, np.inf, dtype=np.float32)
     for region in regions:
-        needed[region.label] = options["fraction"] * region.score_max * SCORE_UNIT / scale
+        needed[region.label] = options.fraction * region.score_max * SCORE_UNIT / scale
     return values >= needed[labels]
 
 

@@ -41,10 +41,9 @@ def test_models_without_files_are_there() -> None:
 
 def test_settings_are_completed_by_the_model(tmp_path: Path) -> None:
     save_safetensors(tmp_path)
-    spec = find_spec(str(tmp_path))[0].model_copy(update={"threshold": 0.3, "options": {"a": 1, "b": 2}})
-    settings = LesionSettings.of(ModelUse(model="x", min_volume_mm3=5, options={"b": 3}), spec, suv_factor=0.1)
+    spec = find_spec(str(tmp_path))[0].model_copy(update={"threshold": 0.3})
+    settings = LesionSettings.of(ModelUse(model="x", min_volume_mm3=5), spec, suv_factor=0.1)
     assert (settings.threshold, settings.min_volume_mm3, settings.suv_factor) == (0.3, 5, 0.1)
-    assert settings.options == {"a": 1, "b": 3}
 
 
 def test_a_folders_digest_is_its_contents(tmp_path: Path) -> None:

@@ -29,8 +29,10 @@ def _scan() -> Volume:
 def _found(
     modality: str = "PT", factor: float | None = FACTOR, within: LevelMask | None = None, **options: object
 ) -> LesionMask:
-    settings = LesionSettings(options=dict(options), suv_factor=factor)
-    return load("threshold").lesions(_scan(), modality=modality, within=within, settings=settings)
+    settings = LesionSettings(suv_factor=factor)
+    return load("threshold", options=dict(options)).lesions(
+        _scan(), modality=modality, within=within, settings=settings
+    )
 
 
 def test_fixed_suv() -> None:
@@ -69,7 +71,11 @@ def test_only_inside_vertebrae() -> None:
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
-    [({"rule": "guess"}, "suv, fraction"), ({"suvs": 3}, "no option 'suvs'"), ({"fraction": 41}, "up to 1, got 41")],
+    [
+        ({"rule": "guess"}, "'suv' or 'fraction', got 'guess'"),
+        ({"suvs": 3}, "knows no option 'suvs' for lesions; did you mean 'suv'"),
+        ({"fraction": 41}, "less than or equal to 1, got 41"),
+    ],
 )
 def test_wrong_options(options: dict[str, object], sentence: str) -> None:
     with pytest.raises(ModelError, match=sentence):

@@ -93,14 +93,14 @@ def test_flips(store: Store, model: str) -> None:
 
 def test_overrides_by_site_and_by_kernel(store: Store, model: str) -> None:
     overrides = [
-        {"when": {"site": "north"}, "lesions": {"threshold": 0.7, "options": {"a": 1}}},
+        {"when": {"site": "north"}, "lesions": {"threshold": 0.7, "options": {"fill": 1.0}}},
         {"when": {"convolution_kernel": "B70f"}, "lesions": {"threshold": 0.9}},
         {"when": {"site": "south"}, "lesions": {"threshold": 0.1}},
     ]
-    recipe = _resolved(lesions={"model": model, "options": {"b": 2}}, overrides=overrides)
+    recipe = _resolved(lesions={"model": model, "options": {"smooth": True}}, overrides=overrides)
     use = use_of(recipe, "lesions", _request().series)
     assert use is not None
-    assert (use.threshold, use.options) == (0.9, {"a": 1, "b": 2})
+    assert (use.threshold, use.options) == (0.9, {"fill": 1.0, "smooth": True})
     assert threshold_of(recipe, {"site": "north"}) == 0.7
     assert threshold_of(recipe, {"site": "south"}) == 0.1
     assert threshold_of(recipe, {"site": "west"}) == 0.5

@@ -47,12 +47,11 @@ class CtLevels:
             volume: CT in HU.
             modality: CT; others are refused.
             flips: not for this model; a recipe that asks for it is refused.
-            anchors: names that a person gives, such as {"V3": "L3"}; the model's option `anchors` by default.
+            anchors: names that a person gives, such as {"V3": "L3"}.
         """
         if modality not in self.spec.modality:
             raise ModelError(f"{self.spec.name} reads {', '.join(self.spec.modality)}, not {modality}")
-        given = anchors if anchors is not None else self.spec.options.get("anchors")
-        return decode(see(volume, self.network), volume, given)
+        return decode(see(volume, self.network), volume, anchors)
 
     def lesions(
         self,

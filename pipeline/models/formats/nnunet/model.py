@@ -20,7 +20,7 @@ from pipeline.grid import Volume
 from pipeline.masks import LABEL_TYPE, LesionMask, LevelMask
 from pipeline.models.classes import Classes
 from pipeline.models.formats.nnunet.networks import unet
-from pipeline.models.formats.nnunet.plans import CHECKPOINT, Fold, Plan, read_fold, read_json, read_plan
+from pipeline.models.formats.nnunet.plans import Fold, Plan, read_fold, read_json, read_plan
 from pipeline.models.formats.nnunet.preprocessing import prepare
 from pipeline.models.formats.torch_files import fill_weights, weights_file
 from pipeline.models.network import VoxelNetwork
@@ -28,10 +28,11 @@ from pipeline.models.place import Place
 from pipeline.models.predictor import LesionSettings, Predictor
 from pipeline.models.voxelwise import check_use, limited, mirrored_axes, region
 from schemas.model import ModelSpec
+from schemas.model_options import NnunetOptions
 
 
 def open_model(spec: ModelSpec, place: Place) -> Predictor:
-    """The model in a results folder. `options`: `folds` (all that are there), `checkpoint`, `mirroring` (false).
+    """The model in a results folder.
 
     Raises:
         ModelError: a file is missing or damaged, needs trust, or the plans ask for what is not supported.
@@ -41,9 +42,10 @@ def open_model(spec: ModelSpec, place: Place) -> Predictor:
     if (channels := len(dataset.get("channel_names") or dataset.get("modality") or ())) != 1:
         raise ModelError(f"model {spec.name!r} takes {channels} images of a scan; one is supported")
     classes, heads = _classes(spec, dataset)
-    checkpoint = str(spec.options.get("checkpoint", CHECKPOINT))
+    options = NnunetOptions.of(spec.options)
     folds = [
-        read_fold(folder / f"fold_{fold}" / checkpoint, trust=place.trust) for fold in _folds(spec, folder, checkpoint)
+        read_fold(folder / f"fold_{fold}" / options.checkpoint, trust=place.trust)
+        for fold in _folds(spec.name, folder, options)
     ]
     plan = read_plan(plans, folds[0].configuration)
     networks = [_network(fold, plan, heads, spec, place) for fold in folds]
@@ -118,7 +120,7 @@ class NnunetModel:
 
     def _run(self, volume: Volume, reducer: Reducer, result: npt.NDArray[np.uint16], *, flips: bool) -> None:
         prepared = prepare(volume, self.plan)
-        mirrored = flips or bool(self.spec.options.get("mirroring", False))
+        mirrored = flips or NnunetOptions.of(self.spec.options).mirroring
         flipped = mirrored_axes(self._mirror_axes) if mirrored else ()
         slabs = blended_slabs(self._network, prepared.values, self.plan.patch, 0.5, flips=flipped, blending=AS_NNUNET)
         reduce_slabs(slabs, prepared.back, [(reducer, prepared.part(result))])
@@ -133,14 +135,14 @@ def _network(fold: Fold, plan: Plan, heads: int, spec: ModelSpec, place: Place) 
     )
 
 
-def _folds(spec: ModelSpec, folder: Path, checkpoint: str) -> list[str]:
+def _folds(name: str, folder: Path, options: NnunetOptions) -> list[str]:
     """The folds asked for, else all that hold the checkpoint."""
-    asked = spec.options.get("folds")
+    asked = options.folds
     if asked is not None:
         return [str(fold) for fold in (asked if isinstance(asked, list) else [asked])]
-    found = sorted(path.parent.name.removeprefix("fold_") for path in folder.glob(f"fold_*/{checkpoint}"))
+    found = sorted(path.parent.name.removeprefix("fold_") for path in folder.glob(f"fold_*/{options.checkpoint}"))
     if not found:
-        raise ModelError(f"model {spec.name!r}: no fold_*/{checkpoint} in its results folder")
+        raise ModelError(f"model {name!r}: no fold_*/{options.checkpoint} in its results folder")
     return found
 
 

@@ -19,9 +19,6 @@ import torch
 
 from pipeline.errors import ModelError
 
-CHECKPOINT = "checkpoint_final.pth"
-"""The file of a fold's weights, unless `options: {checkpoint: ...}` says another."""
-
 
 @dataclass(frozen=True)
 class Resampling:
