@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import ModelError, ScanError
+from pipeline.errors import ModelError, ScanError, ServiceError
 from pipeline.masks import LevelMask
 from pipeline.meter import metered
 from pipeline.models.check_scan import CheckScan, check_scan
 from pipeline.models.device import choose_backend, choose_device, clocked, device_name
+from pipeline.models.network import first_line
 from pipeline.models.predictor import LesionSettings, Predictor
 from pipeline.models.registry import find_spec, load, load_characteriser
 from schemas.config import ModelUse
@@ -123,6 +124,10 @@ def check_model(
                     facts |= _seen(predictor, spec, scan)
         except (ModelError, ScanError) as failure:
             facts["problem"] = str(failure)
+        except ServiceError:
+            raise
+        except Exception as failure:  # in a run it would be a row with the reason `error` or `out_of_memory`
+            facts["problem"] = f"{type(failure).__name__}: {first_line(failure)}"
     seconds = meter.seconds | {"network": clock.busy_s}
     return ModelCheck(**{"backend": "none"} | facts, seconds=seconds, peak_rss_mb=meter.peak_rss_mb)
 

@@ -28,13 +28,13 @@ def read_spec(folder: Path, name: str) -> ModelSpec:
     """
     try:
         content = yaml.load((folder / SPEC_FILE).read_text(encoding="utf-8"), Loader=_EachKeyOnce)  # noqa: S506 a SafeLoader
+        if not isinstance(content, dict):
+            raise ModelError(f"{SPEC_FILE} of {name!r} must hold keys with values such as `name:` and `format:`")
         spec = ModelSpec.model_validate(content)
     except (yaml.YAMLError, UnicodeDecodeError) as failure:
         raise ModelError(f"{SPEC_FILE} of {name!r} is no YAML: {_sentence(failure)}") from failure
     except ValidationError as failure:
-        first = failure.errors()[0]
-        where = "".join(f"{part}: " for part in [".".join(map(str, first["loc"]))] if part)
-        raise ModelError(f"{SPEC_FILE} of {name!r}: {where}{first['msg'].removeprefix('Value error, ')}") from failure
+        raise ModelError(f"{SPEC_FILE} of {name!r}: {_problem(dict(failure.errors()[0]))}") from failure
     if spec.weights is not None:
         _check_place(folder, spec.weights, name)
     return spec
@@ -62,6 +62,17 @@ class _EachKeyOnce(yaml.SafeLoader):
                 mark = node.value[place][0].start_mark
                 raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands twice: keep one", mark)
         return super().construct_mapping(node, deep)
+
+
+def _problem(detail: dict[str, Any]) -> str:
+    place = ".".join(str(part) for part in detail["loc"] if part != "[key]")
+    where = f"{place}: " if place else ""
+    if detail["type"] == "missing":
+        return f"{place} is missing: add it"
+    wrong = isinstance(detail["input"], str | int | float) and detail["type"] != "value_error"
+    got = f", got {detail['input']!r}" if wrong else ""
+    quoted = "; put it in quotes" if detail["type"] == "string_type" and got else ""
+    return f"{where}{str(detail['msg']).removeprefix('Value error, ')}{got}{quoted}"
 
 
 def _sentence(failure: Exception) -> str:

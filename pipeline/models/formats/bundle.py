@@ -24,7 +24,7 @@ from pipeline.grid import Volume
 from pipeline.masks import LABEL_TYPE, LesionMask, LevelMask
 from pipeline.models.classes import Classes
 from pipeline.models.formats.bundle_config import Bundle, read_bundle
-from pipeline.models.formats.torch_files import fill_weights, weights_file
+from pipeline.models.formats.torch_files import fill_weights, weights_folder
 from pipeline.models.network import VoxelNetwork
 from pipeline.models.place import Place
 from pipeline.models.predictor import LesionSettings, Predictor
@@ -42,12 +42,11 @@ def open_model(spec: ModelSpec, place: Place) -> Predictor:
     Raises:
         ModelError: a part is missing, or needs what is not MONAI's own and is not trusted.
     """
-    folder = weights_file(spec, place)
+    folder = weights_folder(spec, place)
     options = BundleOptions.of(spec.options)
     bundle = read_bundle(folder, options.config, trust=place.trust)
-    names = bundle.names | spec.labels if not spec.label_table else Classes.of(spec).names
     activated = any(_name(one) == "Activationsd" for one in bundle.after)
-    classes = Classes.named(names, "none" if activated else spec.activation, spec)
+    classes = Classes.named(bundle.names | spec.labels, "none" if activated else spec.activation, spec)
     module = fill_weights(
         bundle.network, _weights(folder / "models" / options.checkpoint, spec.name, trust=place.trust), spec.name
     )

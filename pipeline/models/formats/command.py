@@ -34,6 +34,7 @@ from pipeline.models.device import occupy
 from pipeline.models.place import Place
 from pipeline.models.predictor import LesionSettings, Predictor
 from pipeline.models.voxelwise import check_use, limited
+from schemas.label_tables import LABEL_TABLES
 from schemas.model import ModelSpec
 from schemas.model_options import CommandOptions
 from schemas.reasons import Reason
@@ -74,6 +75,7 @@ class CommandModel:
         """The labels that the program wrote, by the model's table."""
         check_use(self.spec, modality, "levels")
         labels = _whole_numbers(self._output(volume))
+        self._check_table(labels)
         values = np.zeros(int(labels.max(initial=0)) + 1, dtype=LABEL_TYPE)
         for number, level in self.classes.levels.items():
             if number < len(values):
@@ -102,6 +104,18 @@ class CommandModel:
             min_volume_mm3=settings.min_volume_mm3,
             keep_candidates=settings.keep_candidates,
         )
+
+    def _check_table(self, labels: npt.NDArray[np.int64]) -> None:
+        """Refuse values that the model's `label_table` does not know: they come from another program, or version."""
+        if self.spec.label_table is None:
+            return
+        strange = set(np.unique(labels).tolist()) - LABEL_TABLES[self.spec.label_table].known - {0}
+        if strange:
+            raise ScanError(
+                Reason.MODEL_OUTPUT,
+                f"the program wrote the value {min(strange)}, which label_table {self.spec.label_table!r} does not "
+                "know: name the table of that program, or give `labels`",
+            )
 
     def _output(self, volume: Volume) -> npt.NDArray[np.float64]:
         """What the program makes of a volume, [z, y, x] on its grid."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import openvino
 
 from pipeline.errors import ModelError
 from pipeline.models.classes import Classes
 from pipeline.models.device import choose_backend
 from pipeline.models.formats.torch_files import weights_file
-from pipeline.models.network import VoxelNetwork, first_line, openvino_run
+from pipeline.models.network import VoxelNetwork, openvino_run
 from pipeline.models.place import Place
 from pipeline.models.predictor import Predictor
 from pipeline.models.voxelwise import VoxelwiseModel
@@ -27,14 +30,26 @@ def open_model(spec: ModelSpec, place: Place) -> Predictor:
             f"{place.device.type}: set `backend: auto` and a worker without GPU, or convert the model to torch"
         )
     classes = Classes.of(spec)
-    core = openvino.Core()
-    try:
-        model = core.read_model(weights_file(spec, place))
-    except Exception as failure:  # OpenVINO raises RuntimeError and a class of its own
-        raise ModelError(f"model {spec.name!r}: OpenVINO cannot read it: {first_line(failure)}") from failure
+    model = _read(weights_file(spec, place), spec)
     patch, channels = _fix_size(model, spec)
     network = VoxelNetwork(openvino_run(model), device=place.device, backend="openvino", channels=channels)
     return VoxelwiseModel(spec.model_copy(update={"patch": patch}), network, classes)
+
+
+def _read(path: Path, spec: ModelSpec) -> openvino.Model:
+    ending = {"onnx": ".onnx", "openvino": ".xml"}[spec.format]
+    if path.suffix != ending:  # OpenVINO goes by it, and would take a program of TensorFlow's for another
+        raise ModelError(f"model {spec.name!r}: format {spec.format} needs a file that ends with {ending}")
+    try:
+        return openvino.Core().read_model(path)
+    except Exception as failure:  # OpenVINO raises RuntimeError and a class of its own
+        raise ModelError(f"model {spec.name!r}: OpenVINO cannot read {path.name}: {_said(failure)}") from failure
+
+
+def _said(failure: Exception) -> str:
+    """The last line of what OpenVINO says, without folders: the first ones are places in its own source."""
+    lines = [line.strip() for line in str(failure).splitlines() if line.strip()]
+    return re.sub(r"[^\s\"']*/", "", lines[-1])[:200] if lines else type(failure).__name__
 
 
 def _fix_size(model: openvino.Model, spec: ModelSpec) -> tuple[tuple[int, int, int], int]:
@@ -44,7 +59,9 @@ def _fix_size(model: openvino.Model, spec: ModelSpec) -> tuple[tuple[int, int, i
     shape = model.input().get_partial_shape()
     if shape.rank.is_dynamic or len(shape) != 5:
         raise ModelError(f"model {spec.name!r} takes {shape}; five axes [n, 1, z, y, x] are needed")
-    channels = 1 if shape[1].is_dynamic else shape[1].get_length()
+    channels = 1 if shape[1].is_dynamic else int(shape[1].get_length())
+    if channels != 1:
+        raise ModelError(f"model {spec.name!r} takes {channels} images of a scan; one is supported")
     own = [0 if axis.is_dynamic else int(axis.get_length()) for axis in list(shape)[2:]]
     z, y, x = patch = spec.patch or own
     if 0 in patch:
@@ -55,7 +72,5 @@ def _fix_size(model: openvino.Model, spec: ModelSpec) -> tuple[tuple[int, int, i
     try:
         model.reshape([1, channels, *patch])
     except RuntimeError as failure:
-        raise ModelError(
-            f"model {spec.name!r} takes {shape}, not windows {list(patch)}: {first_line(failure)}"
-        ) from failure
+        raise ModelError(f"model {spec.name!r} takes {shape}, not windows {list(patch)}: {_said(failure)}") from failure
     return (z, y, x), int(channels)

@@ -52,6 +52,8 @@ def load_export(path: Path, *, name: str, trust: bool) -> torch.export.ExportedP
     Raises:
         ModelError: it is no such archive, or holds what could run code and is not trusted.
     """
+    if not zipfile.is_zipfile(path):
+        raise ModelError(f"model {name!r}: its weights are no torch.export archive (.pt2)")
     try:
         if not trust and (found := next(_suspicious(path), None)):
             raise ModelError(

@@ -65,10 +65,31 @@ def weights_file(spec: ModelSpec, place: Place) -> Path:
     """The file of weights that the spec names.
 
     Raises:
-        ModelError: it names none.
+        ModelError: it names none, or a folder.
     """
+    path = _weights(spec, place, "file")
+    if not path.is_file():
+        raise ModelError(f"model {spec.name!r}: `weights` is a folder; format {spec.format} needs a file")
+    return path
+
+
+def weights_folder(spec: ModelSpec, place: Place) -> Path:
+    """The folder of weights that the spec names.
+
+    Raises:
+        ModelError: it names none, or a file.
+    """
+    path = _weights(spec, place, "folder")
+    if not path.is_dir():
+        raise ModelError(f"model {spec.name!r}: `weights` is a file; format {spec.format} needs a folder")
+    return path
+
+
+def _weights(spec: ModelSpec, place: Place, kind: str) -> Path:
     if spec.weights is None:
-        raise ModelError(f"model {spec.name!r} names no `weights`; format {spec.format} needs a file beside model.yaml")
+        raise ModelError(
+            f"model {spec.name!r} names no `weights`; format {spec.format} needs a {kind} beside model.yaml"
+        )
     return place.folder / spec.weights
 
 

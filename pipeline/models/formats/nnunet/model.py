@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from pipeline.models.classes import Classes
 from pipeline.models.formats.nnunet.networks import unet
 from pipeline.models.formats.nnunet.plans import Fold, Plan, read_fold, read_json, read_plan
 from pipeline.models.formats.nnunet.preprocessing import prepare
-from pipeline.models.formats.torch_files import fill_weights, weights_file
+from pipeline.models.formats.torch_files import fill_weights, weights_folder
 from pipeline.models.network import VoxelNetwork
 from pipeline.models.place import Place
 from pipeline.models.predictor import LesionSettings, Predictor
@@ -37,7 +36,7 @@ def open_model(spec: ModelSpec, place: Place) -> Predictor:
     Raises:
         ModelError: a file is missing or damaged, needs trust, or the plans ask for what is not supported.
     """
-    folder = weights_file(spec, place)
+    folder = weights_folder(spec, place)
     dataset, plans = read_json(folder / "dataset.json"), read_json(folder / "plans.json")
     if (channels := len(dataset.get("channel_names") or dataset.get("modality") or ())) != 1:
         raise ModelError(f"model {spec.name!r} takes {channels} images of a scan; one is supported")
@@ -150,18 +149,9 @@ def _classes(spec: ModelSpec, dataset: dict[str, Any]) -> tuple[Classes, int]:
     """What the channels mean, and how many there are; `labels` of model.yaml win over dataset.json's."""
     labels: dict[str, Any] = {k: v for k, v in dataset.get("labels", {}).items() if k not in ("background", "ignore")}
     if any(isinstance(value, list) for value in labels.values()):  # regions that overlap: one sigmoid each
-        names = {channel: _plain(name) for channel, name in enumerate(labels, 1)}
+        names = dict(enumerate(labels, 1))
         if spec.task != "lesions":
             raise ModelError(f"model {spec.name!r} marks regions that overlap; that is supported for lesions only")
         return Classes.named(names | spec.labels, "sigmoid", spec), len(names)
-    names = {int(value): _plain(name) for name, value in labels.items()}
-    if spec.label_table:
-        return Classes.of(spec), len(names) + 1
+    names = {int(value): name for name, value in labels.items()}
     return Classes.named(names | spec.labels, "softmax", spec), len(names) + 1
-
-
-def _plain(name: str) -> str:
-    """A label's name as `schemas.spine` has it, where it is one of a vertebra: `vertebrae_L5` is L5."""
-    short = re.sub(r"^vertebrae?[_ ]", "", name, flags=re.IGNORECASE).upper()
-    known = re.fullmatch(r"C[1-7]|T([1-9]|1[0-3])|L[1-6]|SACRUM|COCCYX|S1", short)
-    return "SACRUM" if short == "S1" else short if known else name
