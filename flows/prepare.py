@@ -181,10 +181,9 @@ def _existing(config: CohortConfig) -> Store | None:
     Raises:
         StoreError: it is of a newer layout, or of another cohort.
     """
-    uri, options = config.store.rstrip("/"), config.storage_options
-    if not Store(uri, options).exists(MARK):
+    if not Store.at(config.store, config.storage_options).exists(MARK):
         return None
-    return Store.create(uri, cohort=config.cohort, storage_options=options)
+    return Store.create(config.store, cohort=config.cohort, storage_options=config.storage_options)
 
 
 def _read_plan(store: Store | None) -> pa.Table:

@@ -9,7 +9,11 @@ vertebra's name as a person knows it, such as V3=L3). Further columns reach SQL 
 
 from __future__ import annotations
 
+import difflib
 import io
+import math
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -37,16 +41,16 @@ class ManifestRow:
 
     number: int
     """Row of the manifest, from 1; stands in messages, for the address may not."""
-    uri: str
+    uri: str = field(repr=False)
     """Absolute path or address of a file or folder."""
-    name: str
+    name: str = field(repr=False)
     """As the manifest has it: stays the same where both are moved."""
-    patient_id: str | None = None
+    patient_id: str | None = field(default=None, repr=False)
     study_date: date | None = None
     site: str | None = None
     modality: str | None = None
     masks: MaskUris = field(default_factory=MaskUris)
-    clinical: dict[str, Any] = field(default_factory=dict)
+    clinical: dict[str, Any] = field(default_factory=dict, repr=False)
     """Columns of the cohort's `clinical`."""
 
 
@@ -68,17 +72,27 @@ def parse_manifest(data: bytes, *, uri: str, clinical: Sequence[str], truth: str
         SourceError: it cannot be read, has no `uri`, or lacks a column that was asked for.
     """
     table = _with_uri(_table(data, uri))
+    twice = [name for name, n in Counter(table.column_names).items() if n > 1 and name in {*_TEXT, *clinical, truth}]
+    if twice:
+        raise SourceError(f"the manifest has the column {twice[0]!r} twice: rename one")
     missing = [name for name in ("uri", *clinical, *([truth] if truth else [])) if name not in table.column_names]
     if missing:
-        raise SourceError(
-            f"the manifest has no column {missing[0]!r}; its columns are {', '.join(table.column_names)}: "
-            "rename one, or correct the cohort file"
-        )
+        raise SourceError(_without(missing[0], table.column_names))
     folder = uri.rsplit("/", 1)[0] if "/" in uri else "."
     return [
         _row(number, values, folder=folder, clinical=clinical, truth=truth or "truth_uri")
         for number, values in enumerate(table.to_pylist(), 1)
     ]
+
+
+def _without(name: str, columns: Sequence[str]) -> str:
+    """That a column is missing; others are not listed, for without a head line they are the values of a scan."""
+    said = f"the manifest has no column {name!r} among its {len(columns)}"
+    if len(columns) == 1 and re.search(r"[;\t]", columns[0]):
+        return f"{said}: its values are to be separated by commas"
+    near = difflib.get_close_matches(name, [column.strip().lower() for column in columns], n=1, cutoff=0.6)
+    hint = f", but one like it, {near[0]!r}" if near else ""
+    return f"{said}{hint}: the first line must hold the names of the columns; rename one, or correct the cohort file"
 
 
 def _table(data: bytes, uri: str) -> pa.Table:
@@ -87,9 +101,21 @@ def _table(data: bytes, uri: str) -> pa.Table:
             return pq.read_table(io.BytesIO(data))
         text = dict.fromkeys(_TEXT, pa.string())
         options = pyarrow.csv.ConvertOptions(column_types=text, strings_can_be_null=True, null_values=["", "NA", "n/a"])
-        return pyarrow.csv.read_csv(io.BytesIO(data), convert_options=options)
+        parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
+        return pyarrow.csv.read_csv(io.BytesIO(data), convert_options=options, parse_options=parsing)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise SourceError(f"the manifest cannot be read as {uri.rsplit('.', 1)[-1]}: {error}") from None
+        raise SourceError(f"the manifest cannot be read as {uri.rsplit('.', 1)[-1]}: {_told(error)}") from None
+
+
+def _told(error: Exception) -> str:
+    """What is wrong with a table, without what stands in it: pyarrow quotes the row."""
+    text = str(error)
+    if "UTF8" in text:
+        return "it is not in UTF-8: save it so"
+    counts = re.search(r"Expected \d+ columns, got \d+", text)
+    if counts is not None:
+        return f"a row has another number of columns than the head line ({counts[0].lower()}): quote commas in values"
+    return "it is empty" if "Empty CSV" in text else f"it is damaged ({type(error).__name__})"
 
 
 def _with_uri(table: pa.Table) -> pa.Table:
@@ -145,6 +171,9 @@ def _resolve(name: str, folder: str) -> str:
 
 
 def _text(value: Any) -> str | None:
+    """A value as text; a number such as 7.0, which tables with gaps make of 7, as `7`."""
+    if isinstance(value, float):
+        value = None if math.isnan(value) else int(value) if value.is_integer() else value
     return None if value is None else str(value).strip() or None
 
 

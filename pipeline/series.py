@@ -17,7 +17,7 @@ from schemas.versions import DECODER
 class SeriesFile:
     """One file of a series."""
 
-    uri: str
+    uri: str = field(repr=False)
     """Address of the file; never shown, for paths carry names."""
     size: int
     """Bytes."""
@@ -29,9 +29,9 @@ class SeriesFile:
 class MaskUris:
     """Masks that the manifest names for a series, and what it says of its levels."""
 
-    lesions_uri: str | None = None
-    levels_uri: str | None = None
-    truth_uri: str | None = None
+    lesions_uri: str | None = field(default=None, repr=False)
+    levels_uri: str | None = field(default=None, repr=False)
+    truth_uri: str | None = field(default=None, repr=False)
     level_anchor: str | None = None
     """One vertebra's name, such as V3=L3."""
     lesions_why: str | None = None
@@ -79,7 +79,7 @@ class SeriesEntry:
     """Voxels expected from the headers."""
     source_bytes: int = 0
     """Size of its files."""
-    columns: Mapping[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Columns of the catalog that the headers give: acquisition, geometry as far as it is known."""
     excluded_by: str | None = None
     """Name of the selection rule that left it out."""

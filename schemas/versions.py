@@ -7,7 +7,7 @@ forgotten. A speed-up that changes nothing leaves it alone.
 DECODER = 2
 """Enters `ingest_id`: what turns files into voxels."""
 
-HEADERS = 2
+HEADERS = 3
 """Of the records in `private/index`: what index reads of a file; those of another version are read again."""
 
 PREPROCESS = 2

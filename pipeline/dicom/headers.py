@@ -36,6 +36,7 @@ from pipeline.dicom.frames import (
 from pipeline.dicom.part10 import dataset_of_elements, read_header_by_pydicom
 from pipeline.dicom.quiet import quiet
 from pipeline.dicom.sop_classes import IMAGES, NOT_IMAGES
+from pipeline.errors import ScanError, ServiceError
 
 Record = tuple[str, str]
 """Kind (dicom, not_image, unreadable) and record, as JSON."""
@@ -130,6 +131,11 @@ def read_header(stream: BinaryIO, *, start: bytes, size: int) -> Record:
         stream: the file, anywhere in it.
         start: its first bytes.
         size: its size in bytes.
+
+    Raises:
+        ScanError: too_large.
+        ServiceError: the service that holds it does not answer.
+        OSError: the disk does not.
     """
     try:
         return _fast(stream, start, size)
@@ -138,7 +144,11 @@ def read_header(stream: BinaryIO, *, start: bytes, size: int) -> Record:
     try:
         with quiet():
             return record_of(read_header_by_pydicom(stream))
-    except Exception:  # a damaged header may raise anything: it becomes a row
+    except (ScanError, ServiceError):
+        raise
+    except Exception as error:  # a damaged header may raise anything: it becomes a row
+        if isinstance(error, OSError) and error.errno is not None:  # the stream's, which says nothing of the header
+            raise
         return "unreadable", "{}"
 
 
@@ -211,7 +221,10 @@ def mask_record(dataset: Dataset) -> str:
         return "{}"
     spaces = sorted({uid for frame in frames if (uid := text(frame))})
     study = text(dataset.get("StudyInstanceUID"))
-    return json.dumps({"series": series, "segments": segments, "frames_of_reference": spaces, "study": study})
+    uid = text(dataset.get("SOPInstanceUID"))
+    return json.dumps(
+        {"uid": uid, "series": series, "segments": segments, "frames_of_reference": spaces, "study": study}
+    )
 
 
 def _named(item: Dataset, keyword: str) -> list[str]:

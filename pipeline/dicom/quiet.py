@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+_pydicom = logging.getLogger("pydicom")
+"""Says every warning a second time, and other programs' handlers would write it down."""
 
 _lock = threading.Lock()
 _inside: list[warnings.catch_warnings[None]] = []
@@ -23,10 +27,12 @@ def quiet() -> Iterator[None]:
             catcher.__enter__()
             warnings.simplefilter("ignore")
             _inside.append(catcher)
+            _pydicom.disabled = True
     try:
         yield
     finally:
         with _lock:
             _depth -= 1
             if _depth == 0:
+                _pydicom.disabled = False
                 _inside.pop().__exit__(None, None, None)

@@ -31,7 +31,7 @@ class Found:
     """A file that belongs to a scan."""
 
     file: SourceFile
-    record: str
+    record: str = field(repr=False)
     """Its header, as JSON."""
     row: ManifestRow = _NO_ROW
     """What the manifest says of it."""
@@ -43,9 +43,9 @@ class Person:
 
     patient_key: str
     study_key: str
-    patient_id: str | None
-    study: str
-    series: str
+    patient_id: str | None = field(repr=False)
+    study: str = field(repr=False)
+    series: str = field(repr=False)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,9 @@ from typing import Any
 from pipeline.errors import ScanError
 from pipeline.mask_sources.fetch import local_file
 from pipeline.series import SeriesEntry
+from pipeline.sources import archives, dicomweb
+from pipeline.sources.files import file_errors
+from pipeline.sources.opening import read_file
 from pipeline.store.filesystem import open_filesystem, service_errors
 from schemas.config import ModalityRecipe
 from schemas.model import Modality
@@ -90,21 +93,43 @@ def _given_id(uris: Mapping[str, str], anchor: str | None, files: Mapping[str, M
 def _looked_at(uris: Sequence[str], known: Known, storage_options: dict[str, Any]) -> dict[str, MaskFile]:
     groups: dict[str, list[str]] = defaultdict(list)
     for uri in uris:
-        groups[uri.rsplit("/", 1)[0] if "://" in uri else ""].append(uri)
+        groups[_folder(uri)].append(uri)
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        here = pool.map(partial(_local, known=known), groups.pop("", []))
-        there = pool.map(partial(_remote, storage_options=storage_options), groups.values())
-        return {file.uri: file for some in ([*here], *there) for file in some}
+        one = pool.map(partial(_single, known=known, storage_options=storage_options), groups.pop("", []))
+        several = pool.map(partial(_remote, storage_options=storage_options), groups.values())
+        return {file.uri: file for some in ([*one], *several) for file in some}
+
+
+def _folder(uri: str) -> str:
+    """Of an object storage, where one listing tells of several; empty for what is looked at by itself."""
+    by_itself = "://" not in uri or uri.startswith((archives.SCHEME, dicomweb.SCHEME))
+    return "" if by_itself else uri.rsplit("/", 1)[0]
+
+
+def _single(uri: str, known: Known, storage_options: dict[str, Any]) -> MaskFile:
+    if uri.startswith(dicomweb.SCHEME):  # an object that changes gets another name
+        return MaskFile(uri, 0, "", hashlib.sha256(uri.rpartition("/")[2].encode()).hexdigest())
+    try:
+        if uri.startswith(archives.SCHEME):
+            return _member(uri, known, storage_options)
+        return _local(uri, known)
+    except (ScanError, FileNotFoundError):
+        return _absent(uri)
+
+
+def _member(uri: str, known: Known, storage_options: dict[str, Any]) -> MaskFile:
+    place = (uri, 0, archives.stamp_of_member(uri, storage_options=storage_options))
+    digest = known.get(place)
+    if digest is None:
+        digest = hashlib.sha256(read_file(uri, storage_options=storage_options)).hexdigest()
+    return MaskFile(*place, digest)
 
 
 def _local(uri: str, known: Known) -> MaskFile:
-    try:
-        with local_file(uri) as path:
-            about = path.stat()
-            place = (uri, about.st_size, str(about.st_mtime_ns))
-            return MaskFile(*place, known.get(place) or _digest(path))
-    except (ScanError, OSError):
-        return _absent(uri)
+    with file_errors(), local_file(uri) as path:
+        about = path.stat()
+        place = (uri, about.st_size, str(about.st_mtime_ns))
+        return MaskFile(*place, known.get(place) or _digest(path))
 
 
 def _digest(path: Path) -> str:

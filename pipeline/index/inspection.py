@@ -11,12 +11,12 @@ from typing import Any, BinaryIO
 
 from pipeline.dicom.headers import Record, looks_like_dicom, read_header, record_of, unreadable
 from pipeline.dicom.quiet import quiet
-from pipeline.errors import ScanError
+from pipeline.errors import ScanError, ServiceError
 from pipeline.nifti import header_record, is_nifti
 from pipeline.sandbox import run_sandboxed
 from pipeline.sources import dicomweb
 from pipeline.sources.archives import is_archive
-from pipeline.sources.files import SourceFile
+from pipeline.sources.files import SourceFile, file_errors
 from pipeline.sources.opening import open_file
 
 UNREADABLE: Record = ("unreadable", "{}")
@@ -80,12 +80,21 @@ def inspect(file: SourceFile, *, storage_options: dict[str, Any]) -> Record:
     """The kind and the header record of one file."""
     try:
         if file.uri.startswith(dicomweb.SCHEME):
-            with quiet():
-                return record_of(dicomweb.read_header(file.uri))
-        with open_file(file, storage_options=storage_options) as stream:
+            return _of_server(file.uri)
+        with file_errors(), open_file(file, storage_options=storage_options) as stream:
             return _inspect(file, stream)
     except ScanError as error:
         return "unreadable", unreadable(error.sentence)
+
+
+def _of_server(uri: str) -> Record:
+    try:
+        with quiet():
+            return record_of(dicomweb.read_header(uri))
+    except (ScanError, ServiceError):
+        raise
+    except Exception:  # a header may hold anything
+        return UNREADABLE
 
 
 def inspect_task(arguments: dict[str, Any], _: bytes) -> tuple[dict[str, Any], bytes]:

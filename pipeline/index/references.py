@@ -1,7 +1,8 @@
 """DICOM masks of a source, matched to the series that they say they were drawn on.
 
 A segmentation whose segments are mostly named after vertebrae gives levels, any other lesions. What the manifest names
-comes first, and where several masks of one kind refer to a series, none is chosen: a manifest must say which.
+comes first, and where several masks of one kind refer to a series, none is chosen: a manifest must say which. Copies of
+one object are one mask.
 
 Where the series that a mask names is not in the source (it was resampled, or made anonymous), the mask goes to the only
 series of its patient space, else to the only one of its study, whose scan then tells that the mask is of other images.
@@ -33,9 +34,12 @@ class MaskObject:
 def attach(series: Sequence[SeriesEntry], masks: Sequence[MaskObject], identity: Identity) -> list[SeriesEntry]:
     """The same series, each with the one mask of lesions and the one of levels that refer to it."""
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
-    scans = _Scans.of(series)
-    for mask in masks:
+    scans, seen = _Scans.of(series), set[str]()
+    for mask in sorted(masks, key=lambda mask: mask.uri):
         record = json.loads(mask.record)
+        if (uid := record.get("uid")) is not None and uid in seen:
+            continue  # a copy of the same object
+        seen.add(uid)
         role = _role(record.get("segments", []))
         for key in scans.meant_by(record, identity):
             found[key, role].append(mask.uri)

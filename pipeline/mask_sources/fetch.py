@@ -12,7 +12,9 @@ from typing import Any
 import fsspec
 
 from pipeline.errors import ScanError
+from pipeline.sources import archives, dicomweb
 from pipeline.sources.files import path_of
+from pipeline.sources.opening import read_file
 from pipeline.store import open_filesystem, service_errors
 from schemas.reasons import Reason
 
@@ -25,9 +27,17 @@ def local_file(uri: str, storage_options: dict[str, Any] | None = None) -> Itera
     """A mask's file as a path that programs without fsspec can read; a folder stands for the one file in it.
 
     Raises:
-        ScanError: MASK_MISSING, there is no such file, or several.
-        ServiceError: the object storage does not answer.
+        ScanError: MASK_MISSING, there is no such file, or several; UNREADABLE, of an archive or a server.
+        ServiceError: what holds it does not answer.
     """
+    if uri.startswith((archives.SCHEME, dicomweb.SCHEME)):  # as objects of the source are named, and no other masks
+        with tempfile.TemporaryDirectory(prefix="spinetally-mask-") as folder:
+            copy = Path(folder) / ("mask" + _suffix(uri))
+            data = read_file(uri, storage_options=storage_options or {})
+            with service_errors("reading a mask"):
+                copy.write_bytes(data)
+            yield copy
+        return
     filesystem, path = open_filesystem(path_of(uri), storage_options or {})
     with service_errors("reading a mask"):
         path = _one_file(filesystem, path)
@@ -56,4 +66,4 @@ def _one_file(filesystem: fsspec.AbstractFileSystem, path: str) -> str:
 
 def _suffix(path: str) -> str:
     name = Path(path).name.lower()
-    return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
+    return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix[:8]

@@ -8,6 +8,7 @@ from typing import Any, Literal, overload
 import numpy as np
 import pydicom
 
+from pipeline.dicom.quiet import quiet
 from pipeline.errors import ScanError
 from pipeline.grid import Grid
 from pipeline.mask_sources.contours import SOP_CLASS, read_contours
@@ -180,13 +181,14 @@ def _read(
 
 def _read_dicom(path: Path, grid: Grid | None, *, merge: bool, segments: str | None) -> tuple[SourceMask, References]:
     try:
-        dataset = pydicom.dcmread(path)
-        sop_class = str(dataset.get("SOPClassUID", ""))
-        if sop_class in SOP_CLASSES:
-            return read_segmentation(dataset, scan_grid=grid, merge=merge, segments=segments)
-        if sop_class == SOP_CLASS:
-            return read_contours(dataset, scan_grid=grid, merge=merge, segments=segments)
-    except ScanError:
+        with quiet():
+            dataset = pydicom.dcmread(path)
+            sop_class = str(dataset.get("SOPClassUID", ""))
+            if sop_class in SOP_CLASSES:
+                return read_segmentation(dataset, scan_grid=grid, merge=merge, segments=segments)
+            if sop_class == SOP_CLASS:
+                return read_contours(dataset, scan_grid=grid, merge=merge, segments=segments)
+    except (ScanError, MemoryError):
         raise
     except Exception as error:
         # whatever a damaged file makes the reader stumble over; its words may quote the header

@@ -29,7 +29,7 @@ class ScanRequest:
 
     series: dict[str, Any]
     """Its row of the catalog."""
-    masks: dict[str, str | None] = field(default_factory=dict)
+    masks: dict[str, str | None] = field(default_factory=dict, repr=False)
     """`lesions_uri`, `levels_uri` and `level_anchor` of the manifest."""
     levels_from: str | None = None
     """`labels_uri` of the scan of another modality whose levels are taken."""

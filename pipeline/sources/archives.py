@@ -17,12 +17,12 @@ import zipfile
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from pipeline.errors import ScanError
-from pipeline.sources.files import SourceFile, address_of, path_of
+from pipeline.errors import ScanError, ServiceError
+from pipeline.sources.files import SourceFile, address_of, file_errors, path_of
 from pipeline.sources.remote import stamp_of
 from pipeline.store.filesystem import open_filesystem, service_errors
 from schemas.reasons import Reason
@@ -37,7 +37,9 @@ MOST_MEMBER_BYTES = 8 * 2**30
 _COPIED_AT_ONCE = 2**22
 _MOST_OPEN = 4
 _HIDDEN = re.compile(r"(^|/)\.(?!\.?(/|$))")
+_ADDRESS = re.compile(rf"(.+?(?:{'|'.join(map(re.escape, SUFFIXES))}))!/(.*)", re.IGNORECASE | re.DOTALL)
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, ValueError, NotImplementedError)
+_DAMAGED = "an archive of the source is damaged: fetch it again"
 _lock = threading.Lock()
 _open: OrderedDict[tuple[str, str], _Archive] = OrderedDict()
 
@@ -54,7 +56,8 @@ def list_archive(file: SourceFile, storage_options: dict[str, Any]) -> Iterator[
         ServiceError: the storage that holds it does not answer.
     """
     try:
-        members = _opened(file.uri, storage_options).sizes()
+        with file_errors():
+            members = _opened(file.uri, storage_options).sizes()
     except ScanError:
         yield file
         return
@@ -72,10 +75,21 @@ def read_member(
         ScanError: unreadable, too_large.
         ServiceError: the storage that holds the archive does not answer.
     """
-    archive, _, name = uri.removeprefix(SCHEME).partition("!/")
+    archive, name = _parts(uri)
     while True:
         with suppress(_Closed):  # another thread had need of the place: open it again
             return _opened(archive, storage_options).read(name, start or 0, end)
+
+
+def stamp_of_member(uri: str, *, storage_options: dict[str, Any]) -> str:
+    """What tells that a member has not changed: nor has its archive.
+
+    Raises:
+        ScanError: unreadable, the archive is not there.
+        ServiceError: the storage that holds the archive does not answer.
+    """
+    with file_errors():
+        return _stamp(_parts(uri)[0], storage_options)
 
 
 class _Closed(Exception):  # noqa: N818 - no error
@@ -127,6 +141,14 @@ class _Archive:
                 return member.read(-1 if end is None else max(0, end - start))
 
 
+def _parts(uri: str) -> tuple[str, str]:
+    """The archive of a member, and its name there; `!/` may stand in the path of the archive too."""
+    found = _ADDRESS.fullmatch(uri.removeprefix(SCHEME))
+    if found is None:
+        raise ScanError(Reason.UNREADABLE, "an address in an archive names no archive")
+    return found[1], found[2]
+
+
 def _opened(uri: str, storage_options: dict[str, Any]) -> _Archive:
     """An archive that was opened before, as long as it has not changed; else it is opened."""
     with _lock, _damage():
@@ -174,14 +196,15 @@ def _unpacked(file: IO[bytes], name: str) -> IO[bytes]:
 
 
 def _copied(source: Any, most_bytes: int) -> IO[bytes]:
-    copy: IO[bytes] = tempfile.TemporaryFile(prefix="archive-")  # noqa: SIM115 - the caller reads on
-    while block := source.read(_COPIED_AT_ONCE):
-        copy.write(block)
-        if copy.tell() > most_bytes:
-            copy.close()
-            raise ScanError(Reason.TOO_LARGE, f"an archive unpacks to more than {most_bytes} bytes")
-    copy.seek(0)
-    return copy
+    with ExitStack() as on_error:
+        copy: IO[bytes] = on_error.enter_context(tempfile.TemporaryFile(prefix="archive-"))
+        while block := source.read(_COPIED_AT_ONCE):
+            copy.write(block)
+            if copy.tell() > most_bytes:
+                raise ScanError(Reason.TOO_LARGE, f"an archive unpacks to more than {most_bytes} bytes")
+        copy.seek(0)
+        on_error.pop_all()  # the caller reads on
+        return copy
 
 
 @contextmanager
@@ -189,11 +212,15 @@ def _damage() -> Iterator[None]:
     try:
         yield
     except _DAMAGE:
-        raise ScanError(Reason.UNREADABLE, "an archive of the source is damaged: fetch it again") from None
+        raise ScanError(Reason.UNREADABLE, _DAMAGED) from None
     except RuntimeError:  # as zipfile has it
         raise ScanError(
             Reason.UNREADABLE, "a file of an archive is locked by a password: unpack it into the source"
         ) from None
+    except OSError as error:
+        if isinstance(error, ServiceError) or error.errno is not None:
+            raise
+        raise ScanError(Reason.UNREADABLE, _DAMAGED) from None  # as gzip and bz2 have it
 
 
 @atexit.register

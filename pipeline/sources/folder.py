@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.errors import SourceError
+from pipeline.errors import ServiceError, SourceError
 from pipeline.sources.files import SourceFile, address_of
 from pipeline.store import MARK
+
+_NOTHING = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+"""Of a link that leads nowhere or round in a circle, and of what went away while we looked."""
+
+Entries = list[tuple[str, os.stat_result]]
+"""Paths, and what they are."""
 
 
 def list_folder(root: Path) -> Iterator[SourceFile]:
@@ -18,21 +27,21 @@ def list_folder(root: Path) -> Iterator[SourceFile]:
 
     Raises:
         SourceError: a folder may not be read.
+        ServiceError: the disk does not answer.
     """
     seen: set[tuple[int, int]] = set()
-    pending = [root]
+    pending: Entries = [(str(root), root.stat())]
     while pending:
-        folder = pending.pop()
-        status = folder.stat()
+        folder, status = pending.pop()
         if (status.st_dev, status.st_ino) in seen:
             continue
         seen.add((status.st_dev, status.st_ino))
         folders, files = _entries(folder)
-        if any(entry.name == MARK for entry in files):
+        if any(os.path.basename(path) == MARK for path, _ in files):
             continue
-        pending += sorted((Path(entry.path) for entry in folders), reverse=True)
-        for entry in files:
-            yield _source_file(entry.path, entry.path[len(str(root)) :].lstrip("/"), entry.stat())
+        pending += reversed(folders)
+        for path, status in files:
+            yield _source_file(path, path[len(str(root)) :].lstrip("/"), status)
 
 
 def source_file(path: Path) -> SourceFile:
@@ -44,13 +53,38 @@ def _source_file(path: str, name: str, status: os.stat_result) -> SourceFile:
     return SourceFile(address_of(path), address_of(name), status.st_size, str(status.st_mtime_ns))
 
 
-def _entries(folder: Path) -> tuple[list[os.DirEntry[str]], list[os.DirEntry[str]]]:
+def _entries(folder: str) -> tuple[Entries, Entries]:
+    """The folders and the files in a folder, by name."""
+    with _told():
+        try:
+            with os.scandir(folder) as found:
+                shown = sorted((e for e in found if not e.name.startswith(".")), key=lambda e: e.name)
+        except FileNotFoundError:
+            return [], []
+        entries = [(entry.path, status) for entry in shown if (status := _status(entry)) is not None]
+    folders = [(path, status) for path, status in entries if stat.S_ISDIR(status.st_mode)]
+    return folders, [(path, status) for path, status in entries if stat.S_ISREG(status.st_mode)]
+
+
+def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """What an entry is, or what its link leads to; None where that is nothing."""
     try:
-        with os.scandir(folder) as found:
-            entries = sorted((e for e in found if not e.name.startswith(".")), key=lambda e: e.name)
+        return entry.stat()
+    except OSError as error:
+        if error.errno in _NOTHING:
+            return None
+        raise
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Errors without the path, which may hold a name."""
+    try:
+        yield
     except PermissionError:
         raise SourceError(
             "a folder of the source may not be read: scans in it would be missing without a word; "
             "grant reading, or leave it out of the source"
         ) from None
-    return [e for e in entries if e.is_dir()], [e for e in entries if e.is_file()]
+    except OSError as error:
+        raise ServiceError(f"listing the source: {type(error).__name__}: {error.strerror}") from None

@@ -74,8 +74,10 @@ def _read_manifest(config: CohortConfig) -> list[ManifestRow]:
     uri = config.source if "://" in config.source else str(Path(config.source).expanduser().absolute())
     try:
         data = read_file(uri, storage_options=config.storage_options)
-    except ScanError as error:
-        raise SourceError(f"the manifest that `source` names: {error.sentence}") from None
+    except ScanError:
+        raise SourceError(
+            "the manifest that `source` names cannot be read: check that it is there, a file, and may be read"
+        ) from None
     truth = config.truth.masks if config.truth else None
     rows = parse_manifest(data, uri=uri, clinical=config.clinical, truth=truth)
     if not rows:

@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from io import RawIOBase
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from pipeline.errors import ScanError, ServiceError
 from pipeline.series import SeriesFile
 from pipeline.sources import archives, dicomweb
-from pipeline.sources.files import SourceFile, path_of
+from pipeline.sources.files import SourceFile, file_errors, path_of
 from pipeline.store.filesystem import open_filesystem, service_errors
-from schemas.reasons import Reason
 
 _FIRST_BYTES = 65536
 _BLOCK_BYTES = 2**24
@@ -34,7 +31,7 @@ def read_file(uri: str, *, storage_options: dict[str, Any], start: int | None = 
         ScanError: unreadable where the file is gone, may not be read, or its archive is damaged.
         ServiceError: the service that holds it does not answer.
     """
-    with _source_errors():
+    with file_errors():
         if uri.startswith(archives.SCHEME):
             return archives.read_member(uri, storage_options=storage_options, start=start, end=end)
         if uri.startswith(dicomweb.SCHEME):
@@ -56,7 +53,7 @@ def open_file(file: SourceFile, *, storage_options: dict[str, Any]) -> BinaryIO:
         ServiceError: the service that holds it does not answer.
     """
     if "://" not in file.uri:
-        with _source_errors():
+        with file_errors():
             return open(path_of(file.uri), "rb")
     return cast("BinaryIO", _Fetched(file, storage_options))
 
@@ -87,7 +84,7 @@ def _read_here(files: Sequence[SeriesFile]) -> Iterator[Content]:
     for file in files:
         if file.size > len(block):
             block = np.empty(max(file.size, min(_BLOCK_BYTES, left)), np.uint8).data
-        with _source_errors(), open(path_of(file.uri), "rb", buffering=0) as stream:
+        with file_errors(), open(path_of(file.uri), "rb", buffering=0) as stream:
             count = stream.readinto(block[: file.size])
             more = stream.read()
         content, block, left = block[:count], block[file.size :], left - file.size
@@ -121,19 +118,3 @@ class _Fetched(RawIOBase):
     def tell(self) -> int:
         """As a file does."""
         return self._at
-
-
-@contextmanager
-def _source_errors() -> Iterator[None]:
-    try:
-        yield
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        raise ScanError(
-            Reason.UNREADABLE, "a file that the source listed is not there any more: run again, or restore it"
-        ) from None
-    except PermissionError:
-        raise ScanError(Reason.UNREADABLE, "a file of the source may not be read: grant reading") from None
-    except ServiceError:
-        raise
-    except OSError as error:
-        raise ScanError(Reason.UNREADABLE, f"a file of the source cannot be read: {type(error).__name__}") from None

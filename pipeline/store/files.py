@@ -69,7 +69,7 @@ class Store:
             StoreError: the place holds other files, another cohort, or a newer layout, or there is no such bucket.
             ServiceError: a disk or an object storage was not there.
         """
-        store = cls(_absolute(uri), storage_options or {})
+        store = cls.at(uri, storage_options)
         if not store.exists(MARK):
             if not store.is_local:
                 check_bucket(store.fs, store.root)
@@ -91,9 +91,14 @@ class Store:
         Raises:
             StoreError: there is none, or it has a newer layout.
         """
-        store = cls(_absolute(uri), storage_options or {})
+        store = cls.at(uri, storage_options)
         store._read_mark()
         return store
+
+    @classmethod
+    def at(cls, uri: str, storage_options: dict[str, Any] | None = None) -> Store:
+        """The store of an address, whether it is there or has yet to be made."""
+        return cls(_absolute(uri), storage_options or {})
 
     @property
     def is_local(self) -> bool:
@@ -275,6 +280,8 @@ class Store:
             raise StoreError("there is no store here (no store.json): run `spinetally run` first") from None
         except ValueError:
             raise StoreError("store.json is damaged: it should be JSON with `layout` and `cohort`") from None
+        if not isinstance(mark, dict) or not isinstance(mark.get("cohort"), str):
+            raise StoreError("store.json is damaged: it should be JSON with `layout` and `cohort`")
         if not isinstance(mark.get("layout"), int) or mark["layout"] > LAYOUT_VERSION:
             raise StoreError(
                 f"the store has layout {mark.get('layout')}, this spinetally knows up to {LAYOUT_VERSION}: "
@@ -297,6 +304,7 @@ class Store:
 
 
 def _absolute(uri: str) -> str:
+    uri = uri.removeprefix("file://")  # a folder is written to whole or not at all, which fsspec does not do
     return uri.rstrip("/") if "://" in uri else str(Path(uri).expanduser().absolute())
 
 

@@ -53,6 +53,8 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SERVICES = {"botocore", "aiobotocore", "aiohttp", "asyncio", "fsspec"}
 """Packages whose errors tell of a service."""
 
+_ADDRESS = re.compile(r"""(\w+://)(?:[^/@\s]+@)?([^/\s"']*)(?:/[^"']*(?=["'])|[^\s"']*)""")
+"""Scheme, and host or bucket of an address; a password before them and the path after them stay out."""
 _CREDENTIALS = (
     "check the credentials (variables or profile of AWS, or storage_options): present, not expired, allowed; "
     "a public bucket takes `storage_options: {anon: true}`"
@@ -182,11 +184,11 @@ def _passes(error: Exception) -> bool:
 
 
 def _told(error: Exception) -> str:
-    """An error in one line, without what could be a password."""
+    """An error in one line, without what could be a password, and without the paths in addresses: they carry names."""
     if isinstance(error, OSError) and error.errno in _FULL:
         return "no space left"
     text = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    line = re.sub(r"//[^/@\s]+@", "//***@", text.splitlines()[0] if text else "")[:300].rstrip(". ")
+    line = _ADDRESS.sub(r"\1\2", text.splitlines()[0] if text else "")[:300].rstrip(". ")
     hint = f"; {_CREDENTIALS}" if _is_about_credentials(error) else ""
     return f"{type(error).__name__}: {line}{hint}" if line else f"{type(error).__name__}{hint}"
 

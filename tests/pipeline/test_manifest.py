@@ -64,3 +64,36 @@ def test_what_is_wrong_is_said(text: str, said: str) -> None:
 def test_a_clinical_column_that_is_not_there() -> None:
     with pytest.raises(SourceError, match="tumour"):
         parse("uri\na.nii\n", clinical=["tumour"])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("uri,site\na.nii,Doe^Jane,1941\n", "expected 2 columns, got 3"),
+        ("Doe^Jane.nii,1941-02-03\nb.nii,1950-01-01\n", "no column 'uri' among its 2.*first line"),
+        ("URL,patient_id\na.nii,Doe^Jane\n", "'url'"),
+        ("uri;patient_id\na.nii;Doe^Jane\n", "separated by commas"),
+        ("uri,uri\na.nii,Doe^Jane\n", "'uri' twice"),
+        ("", "empty"),
+    ],
+)
+def test_what_is_wrong_is_said_without_what_stands_there(text: str, said: str) -> None:
+    with pytest.raises(SourceError, match=said) as caught:
+        parse(text)
+    assert not any(word in str(caught.value) for word in ("Doe", "1941"))
+
+
+def test_another_encoding_is_named() -> None:
+    with pytest.raises(SourceError, match="UTF-8"):
+        parse_manifest("uri,site\na.nii,Köln\n".encode("latin-1"), uri="m.csv", clinical=[])
+
+
+def test_a_value_may_hold_a_line_break() -> None:
+    assert [row.name for row in parse('uri,note\na.nii,"one\ntwo"\nb.nii,\n')] == ["a.nii", "b.nii"]
+
+
+def test_numbers_with_gaps_are_no_strangers_of_one_name() -> None:
+    file = io.BytesIO()
+    pq.write_table(pa.table({"uri": ["a", "b"], "patient_id": pa.array([7.0, float("nan")])}), file)
+    rows = parse_manifest(file.getvalue(), uri="m.parquet", clinical=[])
+    assert [row.patient_id for row in rows] == ["7", None]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import warnings
 from io import BytesIO
 from pathlib import Path
 from random import Random
@@ -8,11 +10,13 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom import dcmread
 
 from pipeline.dicom.elements import Incomplete, Unusual
 from pipeline.dicom.headers import Header, fast_record, looks_like_dicom, read_header, record_of
 from pipeline.dicom.part10 import read_header_by_pydicom
 from pipeline.dicom.quiet import quiet
+from pipeline.errors import ServiceError
 
 
 def dicom_files(folder: Path) -> list[Path]:
@@ -104,3 +108,31 @@ def test_names_do_not_reach_the_record(shared_data: Path) -> None:
     _, record = read_header(BytesIO(data), start=data, size=len(data))
     assert "CompressedSamples" not in record
     assert json.loads(record.splitlines()[1])["patient_id"] == "1CT1"
+
+
+@pytest.mark.parametrize("error", [ServiceError("the storage is away"), OSError(errno.EIO, "Input/output error")])
+def test_a_storage_that_goes_away_is_no_damaged_header(shared_data: Path, error: OSError) -> None:
+    class Lost(BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell() >= 200:
+                raise error
+            return super().read(size)
+
+    data = (shared_data / "enhanced_multiframe_pydicom_data/emri_small_big_endian.dcm").read_bytes()
+    with pytest.raises(OSError) as caught:  # noqa: PT011 - whichever it was
+        read_header(Lost(data), start=data, size=len(data))
+    assert caught.value is error
+
+
+def test_values_that_are_not_allowed_are_told_nobody(shared_data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    dataset = dcmread(shared_data / "codec_zoo_pydicom/CT_small.dcm")
+    with quiet():
+        dataset.StudyInstanceUID, dataset.StudyDate, dataset.PatientID = "1.Doe^Jane", "Doe^Jane", "Doe^Jane" * 20
+        file = BytesIO()
+        dataset.save_as(file)
+    data = file.getvalue()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_header(BytesIO(data), start=data, size=len(data))[0] == "dicom"
+        assert read_header(BytesIO(data), start=data[:400], size=len(data))[0] == "dicom"
+    assert "Doe" not in caplog.text

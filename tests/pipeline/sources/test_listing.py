@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -8,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import ScanError, SourceError
+from pipeline.errors import ScanError, ServiceError, SourceError
 from pipeline.series import SeriesFile
-from pipeline.sources.archives import SCHEME
+from pipeline.sources.archives import SCHEME, SUFFIXES
 from pipeline.sources.folder import list_folder
 from pipeline.sources.listing import list_source
 from pipeline.sources.opening import read_file, read_files
@@ -37,6 +39,20 @@ def test_linked_folders_are_entered_each_once(tmp_path: Path) -> None:
     (tmp_path / "elsewhere" / "circle").symlink_to(tmp_path / "root")
     (tmp_path / "root" / "nowhere").symlink_to(tmp_path / "missing")
     assert [file.name for file in list_folder(tmp_path / "root")] == ["b", "again/a"]
+
+
+def test_links_in_a_circle_and_what_goes_away_are_passed_over(tmp_path: Path) -> None:
+    write(tmp_path / "a")
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    (tmp_path / "there").symlink_to(tmp_path / "back")
+    (tmp_path / "back").symlink_to(tmp_path / "there")
+    assert [file.name for file in list_folder(tmp_path)] == ["a"]
+    for name in ("first", "second"):
+        write(tmp_path / name / "file")
+    listing = list_folder(tmp_path)
+    assert next(listing).name == "a"
+    shutil.rmtree(tmp_path / "second")
+    assert [file.name for file in listing] == ["first/file"]
 
 
 def test_hidden_files_and_stores_are_passed_over(tmp_path: Path) -> None:
@@ -103,13 +119,68 @@ def test_an_archive_that_changes_is_opened_again(tmp_path: Path) -> None:
         assert read_file(f"{SCHEME}{archive}!/one", storage_options={}) == text.encode()
 
 
-def test_a_damaged_archive_is_one_file(tmp_path: Path) -> None:
-    archive = write(tmp_path / "bad.zip", "no zip")
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("content", ["", "no archive"])
+def test_a_damaged_archive_is_one_file(tmp_path: Path, suffix: str, content: str) -> None:
+    archive = write(tmp_path / f"bad{suffix}", content)
     [file] = list_source(config(tmp_path)).files
     assert file.uri == str(archive)
     with pytest.raises(ScanError) as caught:
         read_file(f"{SCHEME}{archive}!/one", storage_options={})
     assert caught.value.reason is Reason.UNREADABLE
+
+
+def test_a_compressed_archive_whose_middle_is_spoilt_is_one_file(tmp_path: Path) -> None:
+    inside = tmp_path / "inside"
+    inside.write_bytes(os.urandom(100_000))
+    for kind in ("gz", "bz2", "xz"):
+        archive = tmp_path / "source" / f"a.tar.{kind}"
+        archive.parent.mkdir(exist_ok=True)
+        with tarfile.open(archive, f"w:{kind}") as tar:  # type: ignore[call-overload]
+            tar.add(inside, "one")
+        data = bytearray(archive.read_bytes())
+        data[50_000:50_100] = bytes(100)
+        archive.write_bytes(data)
+    assert [file.name for file in list_source(config(tmp_path / "source")).files] == [
+        "a.tar.bz2", "a.tar.gz", "a.tar.xz",
+    ]  # fmt: skip
+
+
+def test_an_exclamation_mark_in_the_path_of_an_archive(tmp_path: Path) -> None:
+    (tmp_path / "wow!").mkdir()
+    with zipfile.ZipFile(tmp_path / "wow!" / "a.ZIP", "w") as bundle:
+        bundle.writestr("b!/one", "0123")
+    [file] = list_source(config(tmp_path)).files
+    assert read_file(file.uri, storage_options={}) == b"0123"
+
+
+def test_an_archive_that_may_not_be_read_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = write(tmp_path / "a.zip")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(archive))
+
+    monkeypatch.setattr("pipeline.sources.archives._fetched", refuse)
+    assert [file.uri for file in list_source(config(tmp_path)).files] == [str(archive)]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.ESTALE, errno.ENOTCONN, errno.EMFILE])
+def test_what_is_no_fault_of_the_file_is_a_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    archive = tmp_path / "Doe^Jane.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(write(tmp_path / "inside"), "one")
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code), str(archive))
+
+    monkeypatch.setattr("pipeline.sources.archives._copied", fail)
+    for call in (
+        lambda: list_source(config(archive)),
+        lambda: read_file(f"{SCHEME}{archive}!/one", storage_options={}),
+    ):
+        with pytest.raises(ServiceError) as caught:
+            call()
+        assert "Doe" not in str(caught.value)
 
 
 @pytest.mark.parametrize("said", [0, 4, 10, 50])

@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.errors import ServiceError, StoreError
 from pipeline.grid import Grid, Volume
-from pipeline.store import Store, from_environment, new_attempt
+from pipeline.store import Store, from_environment, new_attempt, service_errors
 from pipeline.store.volumes import read_labels, read_volume, write_labels, write_volume
 from tests.servers import ObjectStorage
 
@@ -151,8 +151,6 @@ def test_a_full_disk_is_a_service_error_and_leaves_nothing(tmp_path: Path) -> No
 
 
 def _write_through(store: Store) -> None:
-    from pipeline.store import service_errors
-
     with service_errors("writing to the store"), open(store.path("catalog/locked"), "wb", buffering=0) as file:
         file.write(b"x")
 
@@ -165,3 +163,24 @@ def test_secrets_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
     }
     with pytest.raises(StoreError, match="TALLY_NONE"):
         from_environment({"secret": "$TALLY_NONE"})
+
+
+def test_an_address_in_an_error_loses_its_path_and_its_password() -> None:
+    said = 'Could not connect to "http://me:hunter2@host:9/bucket/Doe^Jane 1/x.dcm?a=1" or s3://b/Doe/y'
+    with pytest.raises(ServiceError) as caught, service_errors("reading a file of the source"):
+        raise OSError(said)
+    assert '"http://host:9" or s3://b' in str(caught.value)
+    assert not any(word in str(caught.value) for word in ("hunter2", "Doe", "x.dcm"))
+
+
+def test_a_folder_named_by_a_file_address_is_a_folder(tmp_path: Path) -> None:
+    store = Store.create(f"file://{tmp_path}/store", cohort="demo")
+    assert store.is_local
+    assert (tmp_path / "store" / "store.json").exists()
+
+
+@pytest.mark.parametrize("mark", ["[]", "7", "{}", '{"layout": 1}', "{"])
+def test_a_damaged_mark_is_said(tmp_path: Path, mark: str) -> None:
+    (tmp_path / "store.json").write_text(mark)
+    with pytest.raises(StoreError, match="damaged"):
+        Store.open(str(tmp_path))
