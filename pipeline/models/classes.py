@@ -95,14 +95,14 @@ class Classes:
 
     def with_background(self, scores: torch.Tensor) -> torch.Tensor:
         """[k, ...] so that the largest is the class: where background has no channel, one at even odds is put first."""
-        if self._has_background(len(scores)):
+        if self.has_background(len(scores)):
             return scores
         even = {"softmax": 0.0, "sigmoid": 0.0, "none": 0.5}[self.activation]
         return torch.cat([torch.full_like(scores[:1], even), scores])
 
     def lesion_probability(self, scores: torch.Tensor) -> torch.Tensor:
         """[k, ...] to the probability [1, ...] of being a lesion, of any kind."""
-        shift = 0 if self._has_background(len(scores)) else -1
+        shift = 0 if self.has_background(len(scores)) else -1
         self._count(len(scores))
         chosen = [number + shift for number in self.lesions]
         if self.activation == "softmax":
@@ -125,7 +125,8 @@ class Classes:
             return scores
         return torch.softmax(scores, dim=1) if self.activation == "softmax" else torch.sigmoid(scores)
 
-    def _has_background(self, channels: int) -> bool:
+    def has_background(self, channels: int) -> bool:
+        """Whether the first of so many channels is background's."""
         return self.activation == "softmax" or channels > self.least
 
     def _count(self, channels: int) -> int:
@@ -134,7 +135,7 @@ class Classes:
         Raises:
             ScanError: MODEL_OUTPUT, the network has fewer channels than the spec names classes.
         """
-        count = channels + (not self._has_background(channels))
+        count = channels + (not self.has_background(channels))
         if count <= self.least:
             raise ScanError(
                 Reason.MODEL_OUTPUT,

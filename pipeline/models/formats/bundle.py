@@ -25,7 +25,7 @@ from pipeline.masks import LABEL_TYPE, LesionMask, LevelMask
 from pipeline.models.classes import Classes
 from pipeline.models.formats.bundle_config import Bundle, read_bundle
 from pipeline.models.formats.torch_files import fill_weights, weights_folder
-from pipeline.models.network import VoxelNetwork
+from pipeline.models.network import VoxelNetwork, first_line
 from pipeline.models.place import Place
 from pipeline.models.predictor import LesionSettings, Predictor
 from pipeline.models.voxelwise import check_use, limited, mirrored_axes
@@ -121,30 +121,33 @@ class BundleModel:
         found = self._run(volume, discrete=True, flips=flips)
         if len(found) == 1:
             return np.rint(found[0]).astype(np.int64)
-        return np.where(found.max(axis=0) > 0, found.argmax(axis=0), 0)
+        first = 0 if self.classes.has_background(len(found)) else 1
+        return np.where(found.max(axis=0) > 0, found.argmax(axis=0) + first, 0)
 
     def _run(self, volume: Volume, *, discrete: bool, flips: bool = False) -> npt.NDArray[np.float32]:
         """What the bundle makes of a volume, [k, z, y, x] on its grid; before `AsDiscreted` unless `discrete`."""
         bundle = self._bundle
         data: dict[str, Any] = {"image": _as_tensor(volume)}
         for transform in bundle.before:
-            data = transform(data)
+            data = _applied(transform, data)
         image = data["image"].as_tensor().numpy().astype(np.float32)
         patch = bundle.roi_size or image.shape[1:]
         flipped = mirrored_axes((0, 1, 2)) if flips else ()
-        slabs = blended_slabs(self._network, image, patch, bundle.overlap, flips=flipped, blending=bundle.blending)
+        slabs = blended_slabs(
+            self._network, image, patch, bundle.overlap, fill=bundle.fill, flips=flipped, blending=bundle.blending
+        )
         scores = torch.cat([slab.cpu() for slab in slabs], dim=1)
         data["pred"] = MetaTensor(scores, meta=data["image"].meta)
         for transform in bundle.after:
             if not discrete and _name(transform) == "AsDiscreted":
                 break
-            data = transform(data)
+            data = _applied(transform, data)
         found = np.asarray(data["pred"], dtype=np.float32).transpose(0, 3, 2, 1)
-        if found.shape[1:] != volume.grid.shape:
+        if found.shape[1:] != volume.grid.shape or not _is_where(data["pred"], volume):
             raise ScanError(
                 Reason.MODEL_OUTPUT,
-                f"the bundle's postprocessing gave {list(found.shape[1:])} voxels for {list(volume.grid.shape)} of "
-                "the scan; it lacks `Invertd`",
+                f"the bundle's postprocessing gave {list(found.shape[1:])} voxels on another grid than the scan's "
+                f"{list(volume.grid.shape)}; it lacks `Invertd`",
             )
         return found
 
@@ -155,6 +158,32 @@ class BundleModel:
 
 def _name(transform: object) -> str:
     return type(transform).__name__
+
+
+def _applied(transform: Any, data: dict[str, Any]) -> dict[str, Any]:
+    """What a transform makes of the data.
+
+    Raises:
+        ScanError: MODEL_OUTPUT, it fails on this scan.
+    """
+    try:
+        changed: dict[str, Any] = transform(data)
+        return changed
+    except Exception as failure:
+        cause: BaseException = failure
+        while cause.__cause__ is not None:  # MONAI says in which transform, its cause why
+            cause = cause.__cause__
+        if isinstance(cause, MemoryError) or "allocate memory" in str(cause):
+            raise MemoryError(first_line(cause)) from failure
+        raise ScanError(
+            Reason.MODEL_OUTPUT, f"the bundle's {_name(transform)} fails on this scan: {first_line(cause)}"
+        ) from failure
+
+
+def _is_where(pred: Any, volume: Volume) -> bool:
+    """Whether a result says that it lies where the scan lies; one that says nothing is believed."""
+    affine = getattr(pred, "affine", None)
+    return affine is None or np.allclose(np.asarray(affine.cpu()), _LPS_TO_RAS @ volume.grid.affine, atol=1e-2)
 
 
 def _as_tensor(volume: Volume) -> MetaTensor:

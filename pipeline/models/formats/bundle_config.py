@@ -21,7 +21,7 @@ import yaml
 from monai.bundle.config_item import ComponentLocator
 from monai.bundle.config_parser import ConfigParser
 
-from pipeline.engine.window import AS_MONAI, AS_MONAI_FLAT, Blending, Size
+from pipeline.engine.window import AS_MONAI, AS_MONAI_FLAT, SIGMA_OF_PATCH, Blending, Size
 from pipeline.errors import ModelError
 from pipeline.models.network import first_line
 
@@ -50,6 +50,8 @@ class Bundle:
     """Share of a window that its neighbour covers too."""
     blending: Blending
     """How windows are blended."""
+    fill: float
+    """Value around a scan smaller than the window."""
     names: dict[int, str]
     """What metadata.json says of the output's channels, background left out."""
 
@@ -70,7 +72,7 @@ def read_bundle(folder: Path, name: str, *, trust: bool) -> Bundle:
         )
     with _importing_from(folder if trust else None):
         parts = _instantiated(config)
-    roi_size, overlap, blending = _inferer(parts.get("inferer"))
+    roi_size, overlap, blending, fill = _inferer(parts.get("inferer"))
     return Bundle(
         network=parts["network_def"],
         before=_transforms(parts["preprocessing"]),
@@ -78,6 +80,7 @@ def read_bundle(folder: Path, name: str, *, trust: bool) -> Bundle:
         roi_size=roi_size,
         overlap=overlap,
         blending=blending,
+        fill=fill,
         names=_channel_names(folder),
     )
 
@@ -99,10 +102,20 @@ def _without_files(config: dict[str, Any]) -> dict[str, Any]:
     config = {**config, "device": "cpu"}
     for part in ("preprocessing", "postprocessing"):
         chain = config.get(part)
-        if isinstance(chain, dict) and isinstance(chain.get("transforms"), list):
-            kept = [one for one in chain["transforms"] if not _FILES.fullmatch(_target(one).rpartition(".")[2])]
+        transforms = _followed(config, chain.get("transforms")) if isinstance(chain, dict) else None
+        if isinstance(chain, dict) and isinstance(transforms, list):
+            kept = [one for one in transforms if not _FILES.fullmatch(_target(one).rpartition(".")[2])]
             config[part] = {**chain, "transforms": kept}
     return config
+
+
+def _followed(config: dict[str, Any], value: Any) -> Any:
+    """What a value refers to, where it is a reference and no more (`@name`, and `$@name`, which means the same)."""
+    for _ in range(10):
+        if not (isinstance(value, str) and re.fullmatch(r"\$?@[\w#:]+", value)):
+            return value
+        value = _referred(config, value.removeprefix("$"))
+    return value
 
 
 def _target(part: Any) -> str:
@@ -167,26 +180,40 @@ def _instantiated(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _transforms(chain: Any) -> list[Any]:
-    return list(getattr(chain, "transforms", [chain]))
+    """The transforms of a chain without those that read or write files: an expression may have made it, too."""
+    if not hasattr(chain, "transforms"):
+        return [chain]
+    chain.transforms = [one for one in chain.transforms if not _FILES.fullmatch(type(one).__name__)]
+    return list(chain.transforms)
 
 
-def _inferer(inferer: Any) -> tuple[Size | None, float, Blending]:
-    """Window, overlap and blending of an inferer; SimpleInferer, and none, take the whole volume."""
+def _inferer(inferer: Any) -> tuple[Size | None, float, Blending, float]:
+    """Window, overlap, blending and padding of an inferer; SimpleInferer, and none, take the whole volume."""
     kind = type(inferer).__name__
     if inferer is None or kind == "SimpleInferer":
-        return None, 0.0, AS_MONAI
-    if kind != "SlidingWindowInferer":
+        return None, 0.0, AS_MONAI, 0.0
+    if kind not in ("SlidingWindowInferer", "SlidingWindowInfererAdapt"):
         raise ModelError(f"the bundle's inferer {kind} is not supported; SlidingWindowInferer and SimpleInferer are")
+    for name, wanted in (("sigma_scale", SIGMA_OF_PATCH), ("padding_mode", "constant")):
+        found = getattr(inferer, name, wanted)
+        if str(getattr(found, "value", found)) != str(wanted):
+            raise ModelError(f"the bundle's inferer with {name} {found} is not supported; {wanted} is")
     roi = inferer.roi_size if not isinstance(inferer.roi_size, int) else (inferer.roi_size,) * 3
     overlap = inferer.overlap if isinstance(inferer.overlap, int | float) else max(inferer.overlap)
+    if len(roi) != 3 or min(roi) < 1:
+        raise ModelError(f"the bundle's inferer takes windows of {list(roi)}; three sizes from 1 up are needed")
     x, y, z = (int(size) for size in roi)
-    return (x, y, z), float(overlap), AS_MONAI if str(inferer.mode).endswith("gaussian") else AS_MONAI_FLAT
+    blending = AS_MONAI if str(inferer.mode).endswith("gaussian") else AS_MONAI_FLAT
+    return (x, y, z), float(overlap), blending, float(inferer.cval)
 
 
 def _channel_names(folder: Path) -> dict[int, str]:
+    """Class to name; where channel 0 is no background, channel k is class k + 1."""
     try:
         metadata = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
         channels = metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
-        return {int(number): str(name) for number, name in channels.items() if int(number) > 0}
+        names = {int(number): str(name) for number, name in channels.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
+    shift = 0 if names.get(0, "background").lower() in ("background", "bg") else 1
+    return {number + shift: name for number, name in names.items() if number + shift > 0}

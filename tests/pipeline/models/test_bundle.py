@@ -13,10 +13,11 @@ import SimpleITK as sitk
 import torch
 from monai.bundle import ConfigParser
 
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, ScanError
 from pipeline.grid import Volume
 from pipeline.models.predictor import LesionSettings
 from pipeline.models.registry import load
+from schemas.reasons import Reason
 from tests.pipeline.models.networks import PATCH, SETTINGS, small_network, small_scan, write_model
 
 NETWORK = {"_target_": "UNet", "spatial_dims": 3} | {key: value for key, value in SETTINGS.items() if key != "class"}
@@ -180,3 +181,65 @@ def test_a_bundle_without_weights_or_configuration(tmp_path: Path) -> None:
     (folder / "bundle" / "configs" / "inference.json").unlink()
     with pytest.raises(ModelError, match=r"no configs/inference\.json"):
         load(str(folder))
+
+
+@pytest.mark.parametrize("reference", ["@steps", "$@steps", "@more::steps"])
+def test_transforms_by_reference(tmp_path: Path, expected: np.ndarray, reference: str) -> None:
+    config = _config()
+    steps = config["preprocessing"]["transforms"]
+    config |= {"steps": steps, "more": {"steps": steps}}
+    config["preprocessing"] = {"_target_": "Compose", "transforms": reference}
+    found = load(str(_bundle(tmp_path, config))).lesions(SCAN, modality="CT", within=None, settings=LesionSettings())
+    mask = found.instances > 0
+    assert 2 * (mask & expected).sum() / (mask.sum() + expected.sum()) > 0.998
+
+
+def test_a_result_that_lies_elsewhere_is_refused(tmp_path: Path) -> None:
+    """Mirrored, with the scan's own number of voxels: only the affine tells."""
+    config = _config()
+    config["preprocessing"]["transforms"][2]["axcodes"] = "ASR"
+    del config["preprocessing"]["transforms"][3]
+    config["postprocessing"]["transforms"] = config["postprocessing"]["transforms"][:1]
+    model = load(str(_bundle(tmp_path, config)))
+    with pytest.raises(ScanError, match=r"another grid .* it lacks `Invertd`"):
+        model.lesions(SCAN, modality="CT", within=None, settings=LesionSettings())
+
+
+def test_a_transform_that_fails_is_one_line(tmp_path: Path) -> None:
+    config = _config()
+    config["preprocessing"]["transforms"].append({"_target_": "Resized", "keys": "image", "spatial_size": [1, 2]})
+    with pytest.raises(ScanError, match="the bundle's Resized fails on this scan") as caught:
+        load(str(_bundle(tmp_path, config))).lesions(SCAN, modality="CT", within=None, settings=LesionSettings())
+    assert caught.value.reason == Reason.MODEL_OUTPUT
+    assert "\n" not in caught.value.sentence
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"sigma_scale": 0.25}, "sigma_scale 0.25 is not supported; 0.125 is"),
+        ({"padding_mode": "replicate"}, "padding_mode replicate is not supported; constant is"),
+        ({"roi_size": [16, 16]}, "three sizes from 1 up"),
+    ],
+)
+def test_an_inferer_that_would_give_other_numbers(tmp_path: Path, change: dict[str, Any], sentence: str) -> None:
+    config = _config()
+    config["inferer"] |= change
+    with pytest.raises(ModelError, match=sentence):
+        load(str(_bundle(tmp_path, config)))
+
+
+def test_channels_without_background(tmp_path: Path) -> None:
+    """By its metadata channel 0 is a class: what it marks is class 1."""
+    folder = _bundle(tmp_path)
+    channels = {"0": "lesion_lytic", "1": "lesion_blastic"}
+    metadata = {"network_data_format": {"outputs": {"pred": {"channel_def": channels}}}}
+    (folder / "bundle" / "configs" / "metadata.json").write_text(json.dumps(metadata))
+    config = _config()
+    config["postprocessing"]["transforms"][0] = {"_target_": "Activationsd", "keys": "pred", "sigmoid": True}
+    config["postprocessing"]["transforms"][2] = {"_target_": "AsDiscreted", "keys": "pred", "threshold": 0.5}
+    (folder / "bundle" / "configs" / "inference.json").write_text(json.dumps(config))
+    model = load(str(folder))
+    assert model.classes.names == {1: "lesion_lytic", 2: "lesion_blastic"}  # type: ignore[attr-defined]
+    found = model.lesions(SCAN, modality="CT", within=None, settings=LesionSettings()).instances > 0
+    assert found.mean() > 0.9, "the network's two channels are bright and dark places"
