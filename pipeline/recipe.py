@@ -21,10 +21,11 @@ from pipeline.models.predictor import FLIPPING
 from pipeline.models.registry import find_spec
 from pipeline.store import Store
 from pipeline.store.filesystem import open_filesystem, service_errors
+from pipeline.tally import check_features
 from schemas.config import ModalityRecipe, ModelUse, Thresholds
 from schemas.model import Modality, ModelSpec
 from schemas.model_options import check_options
-from schemas.versions import STAGES
+from schemas.versions import RADIOMICS, STAGES
 
 TASKS = ("levels", "lesions", "characterise")
 """In the order in which they run."""
@@ -70,7 +71,7 @@ def resolve_all(
 
     Raises:
         ModelError: a model is unknown, damaged, or not made for that task or modality.
-        ConfigError: `levels: {from: ...}` names a modality without levels.
+        ConfigError: `levels: {from: ...}` names a modality without levels, or radiomics are unknown or not installed.
     """
     resolved: dict[str, ResolvedRecipe] = {}
     for modality in sorted(recipes, key=lambda m: _borrows(recipes[m])):
@@ -105,7 +106,7 @@ def _resolve(
             task: [{"spec": m.spec.model_dump(mode="json"), "digest": m.digest} for m in found]
             for task, found in models.items()
         },
-        "versions": STAGES,
+        "versions": STAGES | ({} if use.radiomics is None else {"radiomics": RADIOMICS}),
     }
     if use.levels is not None and use.levels.from_ is not None:
         source = others.get(use.levels.from_)
@@ -137,7 +138,7 @@ def detection_id(document: Mapping[str, Any], others: Mapping[str, Mapping[str, 
         others: documents by recipe_id, among them the recipe whose levels this one takes.
     """
     use = {name: value for name, value in document["use"].items() if name not in ("type_rule", "radiomics")}
-    versions = {name: value for name, value in document["versions"].items() if name != "tally"}
+    versions = {name: value for name, value in document["versions"].items() if name not in ("tally", "radiomics")}
     lent = document.get("levels_from")
     source = {"levels_from": detection_id(others[lent], others)} if lent is not None and lent in others else {}
     return _hash({**_without_addresses({**document, "use": use}), "versions": versions, "recipe_id": None, **source})
@@ -178,7 +179,12 @@ def _read_thresholds(key: str, uri: str, options: dict[str, Any]) -> Thresholds:
 
 
 def _check_settings(modality: str, use: ModalityRecipe, models: Mapping[str, tuple[ResolvedModel, ...]]) -> None:
-    """Refuse what a model cannot do: flips, and a place in an ensemble; and names that are none."""
+    """Refuse what a model cannot do: flips, and a place in an ensemble; and names that are none.
+
+    Radiomics are asked about here, for a worker would find out only after the network has run.
+    """
+    if use.radiomics is not None:
+        check_features(use.radiomics)
     for task, found in models.items():
         asked: ModelUse = getattr(use, task)
         others = [getattr(getattr(o, task, None), "options", None) for o in use.overrides]

@@ -118,8 +118,8 @@ MEANING: dict[Reason, tuple[str, str]] = {
     ),
     Reason.MASK_GRID: ("The mask lies elsewhere than the scan.", "Bring both into one patient space."),
     Reason.MASK_VALUES: (
-        "The mask has negative or fractional values.",
-        "Give whole numbers, 0 for background.",
+        "The mask holds values that it cannot: negative, fractional, or of no level.",
+        "Give whole numbers, 0 for background; of levels, name their table.",
     ),
     Reason.MASK_REFERENCE: (
         "The mask refers to images that are not there.",

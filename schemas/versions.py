@@ -19,5 +19,8 @@ DETECT = 2
 TALLY = 2
 """Measuring and placing; when only this changes, results can be made again from stored labels."""
 
+RADIOMICS = 2
+"""Features of lesions; enters the `recipe_id` of those recipes alone that ask for them."""
+
 STAGES: dict[str, int] = {"preprocess": PREPROCESS, "detect": DETECT, "tally": TALLY}
-"""What enters a `recipe_id`."""
+"""What enters every `recipe_id`."""

@@ -185,5 +185,6 @@ def _cubes(values: Floats, mask: Bools, spacing: Triple, cube_mm: float) -> tupl
     ]
     at = np.meshgrid(*places, indexing="ij")
     resampled = ndimage.map_coordinates(values, at, order=1, mode="nearest")
-    share = ndimage.map_coordinates(mask.astype(np.float64), at, order=1, mode="constant")
+    # not `constant`: 0 from the centres of the outermost voxels on, it would cut a lesion at a face of the volume
+    share = ndimage.map_coordinates(mask.astype(np.float64), at, order=1, mode="grid-constant")
     return resampled, share >= 0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -239,3 +240,17 @@ def test_recipes_that_find_the_same(model: str, monkeypatch: pytest.MonkeyPatch)
     assert len({r.recipe_id for r in (one, typed, other, newer)}) == 4
     ids = [detection_id(r.document, {}) for r in (one, typed, newer, other)]
     assert ids[0] == ids[1] == ids[2] != ids[3]
+
+
+@pytest.mark.skipif(find_spec("mirp") is None, reason="the extra `radiomics` is not installed")
+def test_radiomics_that_are_unknown_are_refused_before_a_scan_is_read(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match="'stat_skwe' is no IBSI feature of MIRP; near it are stat_skew"):
+        _resolved(lesions={"model": model}, radiomics=["stat_skwe"])
+    plain, asked = _resolved(lesions={"model": model}), _resolved(lesions={"model": model}, radiomics="default")
+    monkeypatch.setattr("pipeline.recipe.RADIOMICS", 99)
+    assert _resolved(lesions={"model": model}).recipe_id == plain.recipe_id
+    newer = _resolved(lesions={"model": model}, radiomics="default")
+    assert newer.recipe_id != asked.recipe_id
+    assert detection_id(newer.document, {}) == detection_id(plain.document, {})

@@ -84,6 +84,18 @@ def test_default_set_on_lesions() -> None:
 
 
 @needs_mirp
+@pytest.mark.parametrize("pad", [0, 1])
+def test_textures_take_the_whole_of_a_lesion_at_the_faces_of_the_volume(pad: int) -> None:
+    """A block of one value is one zone: its large zone emphasis is its number of cubes, squared. The eight at its
+    corners have less than half their weight inside."""
+    block = np.pad(np.ones((2, 3, 4), np.uint16), pad)
+    volume = Volume(np.ones(block.shape, np.float32), grid_of(block.shape, (2.0, 2.0, 2.0)))
+    (region,) = find_regions(block)
+    found = features_of(["szm_lze"], modality="CT")(volume, region)
+    assert found["szm_lze"] == (4 * 6 * 8 - 8) ** 2
+
+
+@needs_mirp
 def test_an_unknown_feature_is_refused_with_its_neighbours() -> None:
     with pytest.raises(ConfigError, match="stat_skew"):
         check_features(["stat_skwe"])
