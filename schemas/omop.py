@@ -20,7 +20,9 @@ _PERSON = column("person_id", pa.int64(), "Number made from patient_key.")
 _OCCURRENCE = column("image_occurrence_id", pa.int64(), "Number made from series_key.")
 _SITE = [
     column("anatomic_site_concept_id", pa.int32(), _UNMAPPED),
-    column("anatomic_site_source_value", pa.string(), "SNOMED CT code of the level, or of the spine."),
+    column(
+        "anatomic_site_source_value", pa.string(), "SNOMED CT code of the level, else of the spine; NULL outside all."
+    ),
 ]
 
 IMAGE_OCCURRENCE = pa.schema(

@@ -41,9 +41,11 @@ PROCEDURES = {
 """Procedure that a report is about, by modality."""
 
 
-def site_of(level: str | None) -> CodedConcept:
-    """Where a lesion lies: its vertebra, or the spine where it has no level."""
-    return SPINE if level is None or level == OUTSIDE else vertebra(level)
+def site_of(level: str | None) -> CodedConcept | None:
+    """Where a lesion lies: its vertebra, or the spine where levels are not known; None for one outside all of them."""
+    if level == OUTSIDE:
+        return None
+    return SPINE if level is None else vertebra(level)
 
 
 def vertebra(level: str) -> CodedConcept:

@@ -79,6 +79,7 @@ def _group(
 ) -> sr.VolumetricROIMeasurementsAndQualitativeEvaluations:
     number = int(lesion["lesion_id"])
     name, _, number_of_model = (scan.lesions_model or "precomputed mask").rpartition(" ")
+    site = codes.site_of(lesion["level"])
     return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(tracking_uid(scan, number), tracking_id(number)),
         referenced_segment=sr.ReferencedSegment(
@@ -89,7 +90,7 @@ def _group(
         ),
         finding_category=codes.ABNORMAL,
         finding_type=codes.LESION,
-        finding_sites=[sr.FindingSite(codes.site_of(lesion["level"]))],
+        finding_sites=[sr.FindingSite(site)] if site else None,
         algorithm_id=sr.AlgorithmIdentification(name=name, version=number_of_model),
         measurements=[
             sr.Measurement(name=what, value=float(lesion[column]), unit=unit, derivation=derivation, method=method)

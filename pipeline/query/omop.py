@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipeline.query.columns import literal
 from schemas.omop import DAY_ZERO, MEASURES
+from schemas.spine import OUTSIDE
 
 
 def _number(*parts: str) -> str:
@@ -45,7 +46,9 @@ SELECT id AS image_feature_id, {_number("f.patient_key")} AS person_id,
     0 AS image_feature_concept_id, f.code AS image_feature_source_value, 0 AS image_feature_type_concept_id,
     0 AS image_finding_concept_id, 'SCT:52988006' AS image_finding_source_value,
     {_number("f.recipe_id", "f.series_key", "f.lesion_id")} AS image_finding_id,
-    0 AS anatomic_site_concept_id, coalesce('SCT:' || f.snomed, {_SPINE}) AS anatomic_site_source_value,
+    0 AS anatomic_site_concept_id,
+    CASE WHEN f.level IS DISTINCT FROM {literal(OUTSIDE)} THEN coalesce('SCT:' || f.snomed, {_SPINE}) END
+        AS anatomic_site_source_value,
     concat_ws(', ', f.model, 'recipe ' || f.recipe_id) AS alg_system, f.finished_at AS alg_datetime
 FROM ({_MEASUREMENTS}) f
 """  # noqa: S608

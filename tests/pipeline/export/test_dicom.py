@@ -127,6 +127,9 @@ def test_measurements_come_back(exported: tuple[Store, Path], tmp_path: Path) ->
             assert group["segmentationSOPInstanceUID"] == seg.SOPInstanceUID
             assert group["ReferencedSegment"] == lesion["lesion_id"]
             assert group["Finding"]["CodeValue"] == "52988006", "a lesion, never a metastasis"
+            assert ("FindingSite" in group) == (lesion["level"] != "none"), "outside all vertebrae is not in the spine"
+            site = seg.SegmentSequence[lesion["lesion_id"] - 1].get("AnatomicRegionSequence")
+            assert bool(site) == ("FindingSite" in group)
             assert _measures(group) == pytest.approx(_expected(lesion), rel=1e-6)
 
 

@@ -22,6 +22,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     )
     second = lesion(2, level="T13", hu_mean=None, short_axis_mm=4.0, model="m 1")
     add_scans(made, scan("p1-s1-a", [lesion(1, hu_mean=250.0), second]), scan("p1-s2-a", [lesion(1, level=None)]))
+    outside = lesion(1, level="none", long_axis_mm=None)
+    add_scans(made, scan("p1-s1-a", [outside], recipe_id="r2"))
     return made
 
 
@@ -47,17 +49,18 @@ def test_every_feature_has_its_measurement_and_its_image(store: Store) -> None:
         ("p1-s1-a", "SCT:118565006", spine, 100.0, "mm3"),
         ("p1-s1-a", "SCT:103339001", spine, 8.0, "mm"),
         ("p1-s1-a", "SCT:103340004", spine, 4.0, "mm"),
+        ("p1-s1-a", "SCT:118565006", None, 100.0, "mm3"),
         ("p1-s2-a", "SCT:118565006", spine, 100.0, "mm3"),
         ("p1-s2-a", "SCT:103339001", spine, 8.0, "mm"),
     }
     assert {r["measurement_date"] for r in rows} == {date(2000, 1, 1), date(2000, 2, 1)}
-    assert {r["alg_system"] for r in rows} == {"m 1, recipe r1", "recipe r1"}
+    assert {r["alg_system"] for r in rows} == {"m 1, recipe r1", "recipe r1", "recipe r2"}
 
 
 def test_numbers_are_one_to_one(store: Store) -> None:
     for view, key, n in (
-        ("omop_image_feature", "image_feature_id", 8),
-        ("omop_image_feature", "image_finding_id", 3),
+        ("omop_image_feature", "image_feature_id", 9),
+        ("omop_image_feature", "image_finding_id", 4),
         ("omop_image_occurrence", "image_occurrence_id", 2),
         ("omop_image_occurrence", "person_id", 1),
     ):
