@@ -5,7 +5,8 @@
 
 Columns: `series_key`, `decision` (accept, reject, edit, comment), `reader` (a pseudonym), `lesion_id` (may be empty for
 a comment on the scan), and where wanted `recipe_id` (needed where a scan has several), `comment`, `decided_at`
-(ISO 8601), `new_level` and `new_lesion_type` (for `edit`). A file is taken whole or not at all.
+(ISO 8601), `new_level` and `new_lesion_type` (for `edit`). A file is taken whole or not at all. A decision holds for
+the lesion that the reader saw, by its number and its box: another lesion that gets the number later has none.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import csv
 import io
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline.errors import RequestError
 from pipeline.query import run_query
+from pipeline.query.columns import literal
 from pipeline.store import Store, new_attempt
 from schemas.columns import table
 from schemas.spine import OUTSIDE, level_number
@@ -65,12 +67,15 @@ def add_verdicts(store: Store, data: bytes) -> VerdictSummary:
     if problems:
         more = f" (and {len(problems) - _SHOWN_PROBLEMS} more)" if len(problems) > _SHOWN_PROBLEMS else ""
         raise RequestError(f"no decision was added: {'; '.join(problems[:_SHOWN_PROBLEMS])}{more}")
+    boxes = _boxes(store, {row["series_key"] for row in rows})
+    rows = [row | {"bbox": boxes.get((row["recipe_id"], row["series_key"], row["lesion_id"]))} for row in rows]
     there = run_query(store, "FROM verdicts").to_pylist()
     known, untold = {_same(row) for row in there}, {_same(row, when=False) for row in there}
-    given = list({_same(row): row for row in rows}.values())
+    given = list({_same(row): row for row in reversed(rows)}.values())[::-1]  # of equal lines the last
     new = [row for row in given if not (_same(row) in known if row["decided_at"] else _same(row, when=False) in untold)]
     if new:
-        dated = [row | {"decided_at": row["decided_at"] or now} for row in new]
+        later = enumerate(new)  # of lines without a time, each is later than those above it
+        dated = [row | {"decided_at": row["decided_at"] or now + timedelta(microseconds=n)} for n, row in later]
         store.write_table(f"{FOLDER}/{attempt}.parquet", table(dated, VERDICT))
     return VerdictSummary(len(new), len(rows) - len(new))
 
@@ -95,6 +100,14 @@ def _scans(store: Store) -> Scans:
         store, "SELECT recipe_id, series_key, version, n_lesions FROM scans WHERE status = 'ok'"
     )
     return {(r["recipe_id"], r["series_key"]): (r["version"], r["n_lesions"] or 0) for r in answer.to_pylist()}
+
+
+def _boxes(store: Store, series_keys: set[str]) -> dict[tuple[str, str, int], list[int]]:
+    """The box of each lesion of some series, by recipe, series and number."""
+    keys = ", ".join(map(literal, sorted(series_keys))) or "NULL"
+    question = f"SELECT recipe_id, series_key, lesion_id, bbox FROM lesions WHERE series_key IN ({keys})"  # noqa: S608
+    rows = run_query(store, question).to_pylist()
+    return {(row["recipe_id"], row["series_key"], row["lesion_id"]): row["bbox"] for row in rows}
 
 
 def _verdict(row: dict[str, str], scans: Scans) -> dict[str, Any]:
@@ -171,4 +184,5 @@ def _when(text: str) -> datetime | None:
 
 def _same(row: dict[str, Any], *, when: bool = True) -> tuple[Any, ...]:
     """What makes two decisions one; without `when`, whatever time they were made."""
-    return tuple(row[name] for name in VERDICT.names if name != "attempt" and (when or name != "decided_at"))
+    values = (row[name] for name in VERDICT.names if name != "attempt" and (when or name != "decided_at"))
+    return tuple(tuple(value) if isinstance(value, list) else value for value in values)

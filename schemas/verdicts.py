@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import pyarrow as pa
 
-from schemas.columns import TIME, column
+from schemas.columns import INTEGERS, TIME, column
 
 FOLDER = "truth/verdicts"
 """Folder in a store; a file holds the rows of one CSV."""
@@ -30,6 +30,7 @@ VERDICT = pa.schema(
         column("series_key", pa.string(), "Scan of the lesion.", required=True),
         column("version", pa.string(), "Version of the series that the reader saw.", required=True),
         column("lesion_id", pa.int32(), "The lesion; NULL for a comment on the scan."),
+        column("bbox", INTEGERS, "Its box as the reader saw it: if masks change, its number may be another's."),
         column("decision", pa.string(), f"One of {', '.join(DECISIONS)}.", required=True),
         column("new_level", pa.string(), "Level that the reader gives it (edit)."),
         column("new_lesion_type", pa.string(), "lytic, blastic, mixed or indeterminate, as the reader sees it (edit)."),

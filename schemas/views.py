@@ -65,10 +65,10 @@ def _of_scan(record: pa.StructType, more: list[pa.Field] | None = None) -> pa.Sc
 COUNTS = [
     column("n_lesions", pa.int32(), "Lesions; NULL where not looked for."),
     column("lesion_volume_mm3", pa.float64(), "Sum of their volumes.", "mm3"),
-    column("n_lytic", pa.int32(), "Lesions that the type rule calls lytic."),
-    column("n_blastic", pa.int32(), "Lesions that the type rule calls blastic."),
-    column("n_mixed", pa.int32(), "Lesions that the type rule calls mixed."),
-    column("n_indeterminate", pa.int32(), "Lesions that the type rule leaves open."),
+    column("n_lytic", pa.int32(), "Lesions that the type rule calls lytic; NULL where it could judge none."),
+    column("n_blastic", pa.int32(), "Lesions that the type rule calls blastic; NULL where it could judge none."),
+    column("n_mixed", pa.int32(), "Lesions that the type rule calls mixed; NULL where it could judge none."),
+    column("n_indeterminate", pa.int32(), "Lesions that the type rule leaves open; NULL where it could judge none."),
     column("largest_long_axis_mm", pa.float64(), "Longest diameter of all lesions.", "mm"),
     column("largest_volume_mm3", pa.float64(), "Volume of the largest lesion.", "mm3"),
 ]
@@ -84,7 +84,9 @@ STUDY = pa.schema(
         *_pick(RESULTS, "status", "reason_code"),
         *COUNTS,
         *_pick(RESULTS, "n_levels_assessed"),
-        column("n_levels_involved", pa.int32(), "Levels with a lesion of which they are the primary level."),
+        column(
+            "n_levels_involved", pa.int32(), "Levels that are primary level of a lesion; NULL where not looked for."
+        ),
         column("levels_involved", STRINGS, "Their names, as in the scan."),
         column("assessed_volume_mm3", pa.float64(), "Vertebral volume looked at, in full or in part.", "mm3"),
         column("burden", pa.float64(), "Lesion load in those vertebrae over their volume.", "1"),

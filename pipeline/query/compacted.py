@@ -22,6 +22,9 @@ from schemas.views import TALLIED_LESIONS, VIEWS
 FOLDER = "compact"
 RECORD = "made_from.json"
 
+MEANING = 2
+"""Goes up when a view gives other values in the same columns, for the same files."""
+
 TABLES: dict[str, pa.Schema] = {
     "series": VIEWS["series"],
     "scans": VIEWS["scans"],
@@ -44,9 +47,9 @@ def sources(files: Mapping[str, int]) -> dict[str, int]:
 
 
 def columns_id() -> str:
-    """Hash of the merged views' columns: tables of another program's columns are not used."""
+    """Hash of the merged views' columns and of `MEANING`: tables of a program that made them otherwise are not used."""
     text = "\n".join(f"{view}: {definitions(columns)}" for view, columns in TABLES.items())
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{MEANING}\n{text}".encode()).hexdigest()[:16]
 
 
 def record(files: Mapping[str, int], parts: Parts, rows: Mapping[str, int]) -> bytes:

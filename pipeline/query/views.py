@@ -118,18 +118,19 @@ def _lesions(verdicts: bool) -> str:
     if not verdicts:
         return _create("lesions", VIEWS["lesions"], {f.name: "NULL" for f in OF_LESION} | {"n_verdicts": "0"}, _TALLIED)
     last = """(
-        SELECT recipe_id, series_key, version, lesion_id, count(*) AS n_verdicts,
-            arg_max(decision, (decided_at, attempt)) AS verdict,
-            arg_max(reader, (decided_at, attempt)) AS verdict_reader, max(decided_at) AS verdict_at,
-            arg_max_null(new_level, (decided_at, attempt)) AS verdict_level,
-            arg_max_null(new_lesion_type, (decided_at, attempt)) AS verdict_type,
+        SELECT recipe_id, series_key, version, lesion_id, bbox, count(*) AS n_verdicts,
+            arg_max(decision, (decided_at, attempt, reader)) AS verdict,
+            arg_max(reader, (decided_at, attempt, reader)) AS verdict_reader, max(decided_at) AS verdict_at,
+            arg_max_null(new_level, (decided_at, attempt, reader)) AS verdict_level,
+            arg_max_null(new_lesion_type, (decided_at, attempt, reader)) AS verdict_type,
             count(DISTINCT decision) FILTER (is_last) = 1 AS verdicts_agree
         FROM (SELECT *, row_number() OVER (
-                  PARTITION BY recipe_id, series_key, version, lesion_id, reader ORDER BY decided_at DESC, attempt DESC
+                  PARTITION BY recipe_id, series_key, version, lesion_id, bbox, reader
+                  ORDER BY decided_at DESC, attempt DESC
               ) = 1 AS is_last
               FROM store.verdicts WHERE decision != 'comment' AND lesion_id IS NOT NULL)
         GROUP BY ALL)"""
-    source = f"{_TALLIED} LEFT JOIN {last} USING (recipe_id, series_key, version, lesion_id)"
+    source = f"{_TALLIED} LEFT JOIN {last} USING (recipe_id, series_key, version, lesion_id, bbox)"
     return _create("lesions", VIEWS["lesions"], {"n_verdicts": "coalesce(n_verdicts, 0)"}, source)
 
 
@@ -158,15 +159,16 @@ def _studies() -> str:
     seen = vertebra.format("vertebrae__assessed[j] IN ('full', 'partial') AND vertebrae__vertebra_volume_mm3[j] > 0")
     involved = vertebra.format("vertebrae__n_lesions[j] > 0 AND vertebrae__level[j] != 'none'")
     volume = f"list_sum([vertebrae__vertebra_volume_mm3[k] FOR k IN {seen}])"
+    is_typed = "n_lesions = 0 OR list_count(lesions__lesion_type) > 0"
     expressions = {name: f"b.{name}" for name in (*_OF_SERIES[:5], "n_series", "status")} | {
         **{
-            f"n_{kind}": f"len(list_filter(lesions__lesion_type, lambda t: t = '{kind}'))"
+            f"n_{kind}": f"CASE WHEN {is_typed} THEN len(list_filter(lesions__lesion_type, lambda t: t = '{kind}')) END"
             for kind in ("lytic", "blastic", "mixed", "indeterminate")
         },
         "largest_long_axis_mm": "list_max(lesions__long_axis_mm)",
         "largest_volume_mm3": "list_max(lesions__volume_mm3)",
-        "n_levels_involved": f"len({involved})",
-        "levels_involved": f"[vertebrae__level[k] FOR k IN {involved}]",
+        "n_levels_involved": f"CASE WHEN n_lesions IS NOT NULL THEN len({involved}) END",
+        "levels_involved": f"CASE WHEN n_lesions IS NOT NULL THEN [vertebrae__level[k] FOR k IN {involved}] END",
         "assessed_volume_mm3": volume,
         "burden": f"list_sum([vertebrae__lesion_load_mm3[k] FOR k IN {seen}]) / {volume}",
     }

@@ -59,6 +59,26 @@ def test_a_verdict_is_on_the_voxels_that_were_seen(store: Store) -> None:
     assert rows == [{"verdict": None}]
 
 
+def test_a_verdict_is_on_the_lesion_and_not_on_its_number(store: Store) -> None:
+    """Masks that the manifest names may change, and numbers with them; recipe and version stay."""
+    add(store, "p1-s1-a,1,reject,a,,,,", "p1-s1-a,2,accept,a,,,,")
+    others = [lesion(1, bbox=[7, 7, 7, 9, 9, 9]), lesion(2), lesion(3)]
+    add_scans(store, scan("p1-s1-a", others, given_id="new masks"), number=6)
+    question = "SELECT lesion_id, verdict FROM lesions WHERE series_key = 'p1-s1-a' ORDER BY 1"
+    assert [row["verdict"] for row in run_query(store, question).to_pylist()] == [None, "accept", None]
+    assert add(store, "p1-s1-a,1,reject,a,,,,") == (1, 0), "it is another lesion"
+    assert [row["verdict"] for row in run_query(store, question).to_pylist()] == ["reject", "accept", None]
+
+
+def test_of_lines_without_a_time_the_last_counts(store: Store) -> None:
+    lines = [f"p1-s1-a,1,{decision},{reader},,,," for reader in "ab" for decision in ("accept", "reject", "accept")]
+    assert add(store, *lines) == (4, 2)
+    question = "SELECT verdict, verdict_reader, verdicts_agree FROM lesions WHERE n_verdicts > 0"
+    assert run_query(store, question).to_pylist() == [
+        {"verdict": "accept", "verdict_reader": "b", "verdicts_agree": True}
+    ]
+
+
 @pytest.mark.parametrize(
     ("line", "named"),
     [

@@ -166,6 +166,28 @@ def test_the_last_study_of_a_patient_is_the_last_with_a_result(store: Store, ask
     assert patient["n_lesions"] == 1
 
 
+@pytest.mark.parametrize(
+    ("lesions", "lytic", "involved"),
+    [
+        ([], 0, []),
+        ([lesion(1, lesion_type=None)], None, ["L1"]),  # off CT, or without bone to compare with
+        ([lesion(1, lesion_type=None), lesion(2)], 1, ["L1"]),
+        ([lesion(1, lesion_type="mixed")], 0, ["L1"]),
+        (None, None, None),
+    ],
+)
+def test_what_was_not_judged_or_not_looked_for_is_not_counted_as_none(
+    store: Store, ask: Ask, lesions: list[dict[str, Any]] | None, lytic: int | None, involved: list[str] | None
+) -> None:
+    n_lesions = None if lesions is None else len(lesions)
+    levels = [vertebra("L1", n_lesions=n_lesions), vertebra("L2", n_lesions=n_lesions and 0)]
+    add_series(store, series("p1-s1-a"))
+    add_scans(store, scan("p1-s1-a", lesions, vertebrae=levels))
+    (study,) = ask(store, "SELECT n_lytic, n_levels_involved, levels_involved FROM studies")
+    n_involved = None if involved is None else len(involved)
+    assert study == {"n_lytic": lytic, "n_levels_involved": n_involved, "levels_involved": involved}
+
+
 def test_levels_out_of_view_stay_null_and_give_no_burden(store: Store, ask: Ask) -> None:
     unseen = {"n_lesions": None, "lesion_load_mm3": None, "vertebra_volume_mm3": None}
     levels = [
