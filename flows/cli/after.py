@@ -116,4 +116,5 @@ def export(
         print_table("Tables", ["table", "rows"], list(summary.rows.items()), numbers=1)
     if summary.skipped:
         print_table("No DICOM objects, and why", ["reason", "scans"], summary.skipped.most_common(), numbers=1)
-    say(f"{summary.n_scans} scans, {summary.n_files} files of masks and measurements in {dest}")
+    scans = "1 scan" if summary.n_scans == 1 else f"{summary.n_scans} scans"
+    say(f"{scans}, {summary.n_files} files of masks and measurements in {dest}")

@@ -37,7 +37,7 @@ GROUP BY ALL ORDER BY recipe, lesions DESC, primary_tumour
 SELECT recipe_id[:8] AS recipe, level, count(*) AS seen, count(*) FILTER (n_lesions > 0) AS involved,
     round(100 * avg((n_lesions > 0)::INTEGER), 1) AS percent
 FROM vertebrae JOIN levels USING (level)
-WHERE is_primary AND assessed = 'full'
+WHERE is_primary AND assessed = 'full' AND n_lesions IS NOT NULL
 GROUP BY recipe_id, level, position
 QUALIFY row_number() OVER (PARTITION BY recipe_id ORDER BY percent DESC, position) <= 5
 ORDER BY recipe, percent DESC, position
@@ -130,7 +130,7 @@ SELECT recipe_id[:8] AS recipe, unnest([0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]) AS t
     count(*) FILTER (score_max >= 0.9)]) AS found
 FROM (SELECT recipe_id, is_primary, score_max FROM lesions
       UNION ALL SELECT recipe_id, is_primary, score_max FROM candidates WHERE why_not = 'threshold')
-WHERE is_primary GROUP BY recipe_id ORDER BY recipe, threshold
+WHERE is_primary AND score_max IS NOT NULL GROUP BY recipe_id ORDER BY recipe, threshold
 """,
     ),
     Example(

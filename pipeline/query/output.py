@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 _SHOWN_CHARACTERS = 48
+_MILLION, _MANY_DIGITS = 1e6, 1e15
+"""Between these a number is shown whole: the volume of a spine is 1023400 mm3, not 1.0234e+06."""
 
 
 def as_json(answer: pa.Table) -> bytes:
@@ -127,7 +129,7 @@ def _shown(value: Any, longest: int) -> str:
     if value is None:
         return "NULL"
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{value:.0f}" if _MILLION <= abs(value) < _MANY_DIGITS else f"{value:.6g}"
     text = str(_cell(value)).replace("\n", "\\n")
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 

@@ -68,6 +68,14 @@ def test_text_is_aligned_and_counts_rows() -> None:
     assert as_text(pa.table({"a": pa.array([], pa.int32())})).decode().splitlines() == ["a", "-", "(0 rows)"]
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(1023400.5, "1023400"), (-2.5e6, "-2500000"), (999999.4, "999999"), (1e20, "1e+20"), (1.2345678, "1.23457")],
+)
+def test_large_numbers_are_shown_whole(value: float, shown: str) -> None:
+    assert as_text(pa.table({"x": [value]})).decode().splitlines()[2].strip() == shown
+
+
 def test_two_columns_of_one_name_stay_two() -> None:
     table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["n", "n"])
     assert json.loads(as_json(table)) == [{"n": 1, "n_1": 2}]
