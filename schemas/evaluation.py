@@ -83,7 +83,7 @@ class Evaluation(Strict):
             "site", "manufacturer", "convolution_kernel", "slice_spacing", "contrast", "patient_sex", "age_band",
         ]
     )  # fmt: skip
-    """Columns of series by which results are also given; those that a cohort lacks are passed over."""
+    """Columns of the view `series` by which results are also given; a scan where one is NULL is in no stratum of it."""
 
     @model_validator(mode="after")
     def _edges_ascend(self) -> Evaluation:

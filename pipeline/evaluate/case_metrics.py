@@ -8,10 +8,11 @@ import numpy as np
 
 from pipeline.evaluate.cohort import Bools, Cohort, Integers
 from pipeline.evaluate.figures import CurvePoint, Figure
-from pipeline.evaluate.lesion_metrics import BOOTSTRAP, agreement_figures, bootstrap_of, ratio_figures
-from pipeline.evaluate.statistics.calibration import calibration
-from pipeline.evaluate.statistics.estimate import Estimate, not_estimable, with_interval
+from pipeline.evaluate.lesion_metrics import BOOTSTRAP, agreement_figures, bootstrap_of, ratio_figures, too_few
+from pipeline.evaluate.statistics.calibration import EDGE, calibration
+from pipeline.evaluate.statistics.estimate import not_estimable, with_interval
 from pipeline.evaluate.statistics.proportions import predictive_values, proportion
+from pipeline.evaluate.statistics.resampling import enough_cases
 from pipeline.evaluate.statistics.roc import auroc, roc_curve, weighted_auc
 from pipeline.grid import Floats
 from schemas.evaluation import Evaluation
@@ -22,7 +23,7 @@ def patient_figures(cohort: Cohort, settings: Evaluation) -> tuple[list[Figure],
     score, each = cohort.patient_score, np.arange(cohort.patients.size)
     figures, points = _case_figures(cohort, "patient", cohort.positive, cohort.called, score, each, settings)
     figures += _predictive_figures(cohort, cohort.called, settings)
-    more, bins = _calibration_figures(cohort, score)
+    more, bins = _calibration_figures(cohort, score, settings)
     return figures + more, points + bins
 
 
@@ -84,9 +85,17 @@ def _case_figures(
         lambda weights: weighted_auc(truth, score, weights[:, patient])[:, None],
         cases_per_patient=truth.size / max(1, cohort.patients.size),
     )[:, 0]
-    by_patient = with_interval(area.value, draws, name=BOOTSTRAP, counts=(None, truth.size))
+    if not _enough_of_both(truth, patient):
+        draws[:] = np.nan
+    by_patient = with_interval(area.value, draws, name=BOOTSTRAP, counts=(None, truth.size), few=too_few(cohort))
     figures.append(Figure(unit, "auroc", by_patient, draws=draws).of(cohort))
     return figures, _roc_points(truth, score, unit)
+
+
+def _enough_of_both(truth: Bools, patient: Integers) -> bool:
+    """Whether enough patients have a positive case, and enough a negative one."""
+    counts = [np.bincount(patient[cases], minlength=1)[:, None] for cases in (truth, ~truth)]
+    return all(bool(enough_cases(of_patients.astype(np.float64))[0]) for of_patients in counts)
 
 
 def _roc_points(truth: Bools, score: Floats, unit: str) -> list[CurvePoint]:
@@ -102,8 +111,11 @@ def _predictive_figures(cohort: Cohort, found: Bools, settings: Evaluation) -> l
         Figure("patient", "npv", proportion(int((~truth & ~found).sum()), int((~found).sum()))).of(cohort),
         Figure("patient", "prevalence", proportion(int(truth.sum()), truth.size)).of(cohort),
     ]
-    if settings.prevalence is None or not truth.any() or truth.all():
+    if settings.prevalence is None:
         return figures
+    if not truth.any() or truth.all():
+        why = not_estimable("one class only", denominator=truth.size)
+        return figures + [Figure("patient", f"{name}_at_prevalence", why).of(cohort) for name in ("ppv", "npv")]
     return figures + _at_prevalence(cohort, found, settings, settings.prevalence)
 
 
@@ -122,25 +134,33 @@ def _at_prevalence(cohort: Cohort, found: Bools, settings: Evaluation, prevalenc
             return np.stack([positive, negative / (negative + (1 - sensitivity) * prevalence)], axis=1)
 
     draws = bootstrap_of(cohort, settings).run(statistic, cases_per_patient=2)
+    if not _enough_of_both(truth, np.arange(truth.size)):
+        draws[:] = np.nan
     figures = []
     for i, (name, value) in enumerate(zip(("ppv_at_prevalence", "npv_at_prevalence"), values, strict=True)):
         estimate = not_estimable("no such result occurs")
         if value is not None:
-            estimate = with_interval(value, draws[:, i], name=BOOTSTRAP)
+            estimate = with_interval(value, draws[:, i], name=BOOTSTRAP, few=too_few(cohort))
             said = f"at a prevalence of {prevalence:g}, by Bayes' theorem"
             estimate = replace(estimate, note="; ".join(filter(None, (said, estimate.note))))
         figures.append(Figure("patient", name, estimate).of(cohort))
     return figures
 
 
-def _calibration_figures(cohort: Cohort, score: Floats) -> tuple[list[Figure], list[CurvePoint]]:
+def _calibration_figures(cohort: Cohort, score: Floats, settings: Evaluation) -> tuple[list[Figure], list[CurvePoint]]:
     names = ("brier", "calibration_slope", "calibration_intercept")
     found = None if np.isnan(score).any() else calibration(cohort.positive, score)
     if found is None:
         why = not_estimable("one class only, or scores that are missing or not between 0 and 1")
         return [Figure("patient", name, why).of(cohort) for name in names], []
-    estimates = (Estimate(found.brier, denominator=score.size), found.slope, found.intercept)
-    figures = [Figure("patient", name, e).of(cohort) for name, e in zip(names, estimates, strict=True)]
+    error = {"brier": ((score - cohort.positive) ** 2, np.ones(score.size))}
+    (brier,) = ratio_figures(cohort, error, settings, rule=None, unit="patient")
+    mean = replace(brier.estimate, numerator=None)  # the mean of an error, not so many of so many
+    figures = [replace(brier, estimate=mean, draws=None)]
+    moved = f"{found.n_moved} scores of 0 or 1 were taken for {EDGE:g} and {1 - EDGE:g}" if found.n_moved else None
+    for name, estimate in zip(names[1:], (found.slope, found.intercept), strict=True):
+        note = "; ".join(filter(None, (estimate.note, moved))) or None
+        figures.append(Figure("patient", name, replace(estimate, note=note)).of(cohort))
     return figures, [
         CurvePoint("calibration", b.mean_score, float(b.observed.value or 0.0), b.observed.low, b.observed.high)
         for b in found.bins

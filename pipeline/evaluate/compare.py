@@ -9,9 +9,10 @@ import numpy as np
 from pipeline.errors import RequestError
 from pipeline.evaluate.cohort import Cohort, Hits, hits_of
 from pipeline.evaluate.figures import Figure
-from pipeline.evaluate.lesion_metrics import BOOTSTRAP, Parts, bootstrap_of, parts_of, ranked_of
+from pipeline.evaluate.lesion_metrics import BOOTSTRAP, Parts, bootstrap_of, parts_of, ranked_of, too_few
 from pipeline.evaluate.statistics.estimate import Estimate, not_estimable, with_interval
 from pipeline.evaluate.statistics.ranking import average_precision, curve, sensitivity_at
+from pipeline.evaluate.statistics.resampling import enough_cases
 from pipeline.evaluate.statistics.roc import compare_areas
 from pipeline.grid import Floats
 from schemas.evaluation import Evaluation
@@ -64,11 +65,13 @@ def _ratio_differences(cohorts: tuple[Cohort, Cohort], hits: tuple[Hits, ...], s
 
     everyone = np.ones((1, cohorts[0].patients.size))
     values, draws = statistic(everyone)[0], bootstrap.run(statistic, cases_per_patient=len(names))
+    for part in parts:
+        draws[:, ~enough_cases(np.stack([part[name][1] for name in names], axis=1))] = np.nan
     return [
         Figure(
             "lesion",
             f"difference_{name}",
-            with_interval(float(values[i]), draws[:, i], name=BOOTSTRAP),
+            with_interval(float(values[i]), draws[:, i], name=BOOTSTRAP, few=too_few(cohorts[0])),
             settings.rule.name,
         )
         for i, name in enumerate(names)
@@ -98,12 +101,14 @@ def _ranking_differences(cohorts: tuple[Cohort, Cohort], hits: tuple[Hits, ...],
     n_candidates = max(one.hits.size, two.hits.size)
     bootstrap = bootstrap_of(cohorts[0], settings)
     draws = bootstrap.run(scores, cases_per_patient=max(1.0, 2 * n_candidates / cohorts[0].patients.size))
+    if not enough_cases(one.lesions[:, None])[0]:
+        draws[:] = np.nan
     values = scores(None)
     return [
         Figure(
             "lesion",
             f"difference_{name}",
-            with_interval(float(values[i]), draws[:, i], name=BOOTSTRAP),
+            with_interval(float(values[i]), draws[:, i], name=BOOTSTRAP, few=too_few(cohorts[0])),
             settings.rule.name,
         )
         for i, name in enumerate(names)
@@ -114,7 +119,7 @@ def _area_difference(one: Cohort, two: Cohort) -> list[Figure]:
     scores = one.patient_score, two.patient_score
     compared = None if np.isnan(np.concatenate(scores)).any() else compare_areas(one.positive, *scores)
     if compared is None:
-        why = not_estimable("fewer than two cases of a class, or masks without scores")
+        why = not_estimable("one class only, or masks without scores")
         return [Figure("patient", "difference_auroc", why)]
     p = "" if compared.p is None else f"p = {compared.p:.4f} (DeLong, two-sided)"
     estimate = compared.difference

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import RequestError
-from pipeline.evaluate.attributes import difference_figures, scan_attributes, scan_numbers
+from pipeline.evaluate.attributes import check_subgroups, difference_figures, scan_attributes, scan_numbers
 from pipeline.evaluate.cohort import Cohort, Texts, build_cohort
 from pipeline.evaluate.compare import compare_recipes
 from pipeline.evaluate.figures import ALL, Figure
@@ -52,7 +52,8 @@ def evaluate_store(
         map_scans: applies a function to many scans; `map`, or one that spreads them over workers.
 
     Raises:
-        RequestError: there is no reference standard, or no result; or the parts have patients or volumes in common.
+        RequestError: there is no reference standard, or no result; the parts have patients or volumes in common; a
+            subgroup is no column.
         ServiceError: the store does not answer.
     """
     settings = settings or config.evaluation
@@ -63,6 +64,7 @@ def evaluate_store(
     place = Place(store, new_attempt(), config.storage_options, map_scans)
     connection = connect(store)
     try:
+        check_subgroups(connection, settings.subgroups)
         check_splits(parts, _digests(connection))
         references = update_references(truths, connection, place)
         recipes = _recipes(connection, recipe_ids)

@@ -7,10 +7,17 @@ import numpy as np
 from pipeline.evaluate.cohort import Cohort, Hits, strata_of
 from pipeline.evaluate.figures import CurvePoint, Figure
 from pipeline.evaluate.statistics.agreement import bland_altman, icc
-from pipeline.evaluate.statistics.estimate import Estimate, not_estimable, percentile_interval, with_interval
+from pipeline.evaluate.statistics.estimate import (
+    FEW_PATIENTS,
+    FEW_WITH_CASES,
+    Estimate,
+    not_estimable,
+    percentile_interval,
+    with_interval,
+)
 from pipeline.evaluate.statistics.proportions import proportion
 from pipeline.evaluate.statistics.ranking import FP_RATES, Ranked, average_precision, curve, rank, sensitivity_at
-from pipeline.evaluate.statistics.resampling import PatientBootstrap, ratio
+from pipeline.evaluate.statistics.resampling import LEAST_PATIENTS, PatientBootstrap, enough_cases, ratio
 from pipeline.grid import Floats
 from schemas.evaluation import Evaluation
 
@@ -27,6 +34,11 @@ Parts = dict[str, tuple[Floats, Floats]]
 def bootstrap_of(cohort: Cohort, settings: Evaluation) -> PatientBootstrap:
     """The bootstrap over the patients of a cohort."""
     return PatientBootstrap(strata_of(cohort), n=settings.bootstraps, seed=settings.seed)
+
+
+def too_few(cohort: Cohort) -> str:
+    """Why nothing was resampled: there are few patients, or few of them have a case."""
+    return FEW_PATIENTS if cohort.patients.size < LEAST_PATIENTS else FEW_WITH_CASES
 
 
 def parts_of(cohort: Cohort, hits: Hits) -> Parts:
@@ -58,10 +70,14 @@ def ratio_figures(
         return [Figure(unit, name, not_estimable("there is no scan"), rule) for name in parts]
     numerators, denominators = (np.stack([part[i] for part in parts.values()], axis=1) for i in (0, 1))
     draws = bootstrap_of(cohort, settings).run(ratio(numerators, denominators), cases_per_patient=len(parts))
+    draws[:, ~enough_cases(denominators)] = np.nan
+    few = too_few(cohort)
     figures = []
     for i, name in enumerate(parts):
         top, bottom = float(numerators[:, i].sum()), float(denominators[:, i].sum())
-        estimate = with_interval(top / bottom if bottom else None, draws[:, i], name=BOOTSTRAP, counts=(top, bottom))
+        estimate = with_interval(
+            top / bottom if bottom else None, draws[:, i], name=BOOTSTRAP, counts=(top, bottom), few=few
+        )
         figures.append(Figure(unit, name, estimate, rule, draws=draws[:, i]).of(cohort))
     return figures
 
@@ -75,16 +91,24 @@ def threshold_figures(cohort: Cohort, hits: Hits, settings: Evaluation) -> list[
     ]
 
 
-def intention_figure(cohort: Cohort, found: int, *, rule: str) -> Figure:
-    """Sensitivity with the lesions of failed and excluded scans counted as missed.
+def intention_figures(everything: Cohort, cohort: Cohort, hits: Hits, settings: Evaluation) -> list[Figure]:
+    """Sensitivity with the lesions of failed and excluded scans counted as missed, with both of its intervals.
 
     Args:
-        cohort: every scan whose annotation could be read, with or without a result.
-        found: true lesions found.
-        rule: when a candidate hits.
+        everything: every scan whose annotation could be read, with or without a result.
+        cohort: those of them with a result.
+        hits: what was found in them.
+        settings: of the evaluation.
     """
-    total = int(np.nansum(cohort.scans.n_truth))
-    return Figure("lesion", "sensitivity_all_scans", proportion(found, total), rule).of(cohort)
+    lesions = everything.of_scans_sum(everything.scans.n_truth)
+    found_of = dict(zip(cohort.patients, cohort.per_patient(cohort.truths.scan, hits.truth), strict=True))
+    found = np.array([found_of.get(patient, 0.0) for patient in everything.patients])
+    name, rule = "sensitivity_all_scans", hits.rule.name
+    wilson = proportion(int(found.sum()), int(lesions.sum()))
+    return [
+        Figure("lesion", name, wilson, rule).of(everything),
+        *ratio_figures(everything, {name: (found, lesions)}, settings, rule=rule),
+    ]
 
 
 def ranked_of(cohort: Cohort, hits: Hits) -> Ranked | None:
@@ -118,6 +142,8 @@ def ranking_figures(cohort: Cohort, hits: Hits, settings: Evaluation) -> tuple[l
 
     per_patient = max(1.0, ranked.hits.size / max(1, cohort.patients.size))
     draws = bootstrap_of(cohort, settings).run(statistic, cases_per_patient=per_patient)
+    if not enough_cases(ranked.lesions[:, None])[0]:
+        draws[:] = np.nan
     points = curve(ranked)
     at = sensitivity_at(points, rates)
     values = [*at[:7], at[:7].mean(), float(average_precision(points))]
@@ -127,7 +153,7 @@ def ranking_figures(cohort: Cohort, hits: Hits, settings: Evaluation) -> tuple[l
         Figure(
             "lesion",
             name,
-            with_interval(float(value), resampled[:, i], name=BOOTSTRAP, counts=(None, lesions)),
+            with_interval(float(value), resampled[:, i], name=BOOTSTRAP, counts=(None, lesions), few=too_few(cohort)),
             hits.rule.name,
             draws=resampled[:, i],
         ).of(cohort)

@@ -15,7 +15,7 @@ from pipeline.evaluate.figures import CurvePoint, Figure
 from pipeline.evaluate.lesion_metrics import (
     BOOTSTRAP,
     Parts,
-    intention_figure,
+    intention_figures,
     overlap_figures,
     parts_of,
     ranking_figures,
@@ -23,9 +23,8 @@ from pipeline.evaluate.lesion_metrics import (
     threshold_figures,
 )
 from pipeline.evaluate.sites import SiteEstimate
-from pipeline.evaluate.statistics.estimate import Estimate, with_interval
+from pipeline.evaluate.statistics.estimate import FEW_PATIENTS, Estimate, with_interval
 from pipeline.evaluate.statistics.proportions import proportion
-from pipeline.grid import Floats
 from schemas.evaluation import Evaluation, MatchRule
 from schemas.spine import craniocaudal_rank, level_number, region
 
@@ -82,7 +81,7 @@ def evaluate_part(
     vertebrae, more = vertebra_figures(cohort, settings)
     figures = [
         *threshold_figures(cohort, hits, settings),
-        *_intention(whole, known, cohort, hits),
+        *_intention(whole, known, cohort, hits, settings),
         *ranking,
         *overlap_figures(cohort, hits, settings),
         *vertebrae,
@@ -100,12 +99,12 @@ def evaluate_part(
     )
 
 
-def _intention(whole: Cohort, known: Bools, cohort: Cohort, hits: Hits) -> list[Figure]:
+def _intention(whole: Cohort, known: Bools, cohort: Cohort, hits: Hits, settings: Evaluation) -> list[Figure]:
     everything = whole.of_scans(known & np.isin(whole.scans.status, ("ok", *FAILED)))
     positives = set(everything.patients[everything.positive])
     found = len(positives & set(cohort.patients[cohort.called]))
     return [
-        intention_figure(everything, int(hits.truth.sum()), rule=hits.rule.name),
+        *intention_figures(everything, cohort, hits, settings),
         missed_patients_figure(everything, found),
     ]
 
@@ -117,6 +116,8 @@ def _rules(cohort: Cohort, settings: Evaluation) -> list[Figure]:
         hits = hits_of(cohort, rule)
         parts = parts_of(cohort, hits)
         shown = {name: parts[name] for name in ("sensitivity", "false_positives_per_scan", "f1")}
+        wilson = proportion(int(hits.truth.sum()), hits.truth.size)
+        figures.append(Figure("lesion", "sensitivity", wilson, rule.name, subgroup="rule").of(cohort))
         figures += [replace(f, subgroup="rule") for f in ratio_figures(cohort, shown, settings, rule=rule.name)]
         figures += _by_size(cohort, hits, settings, rule)
     return figures
@@ -209,7 +210,7 @@ def drops(first: PartResult, second: PartResult) -> list[Figure]:
             Figure(
                 key[0],
                 f"drop_{key[1]}",
-                _difference(value, one.draws, two.draws),
+                _difference(value, one, two),
                 rule=two.rule,
                 split=f"{one.split} to {two.split}",
                 n_patients=one.n_patients + two.n_patients,
@@ -227,11 +228,14 @@ def _main(result: PartResult, wanted: set[tuple[str, str]]) -> dict[tuple[str, s
     }
 
 
-def _difference(value: float, first: Floats, second: Floats) -> Estimate:
+def _difference(value: float, one: Figure, two: Figure) -> Estimate:
     """Resamples of one part less resamples of another, put together at random.
 
     Both are drawn from the same seed: resample i of one picks the same places in its list of patients as resample i of
     the other. Taken pair by pair, two parts of equal size would not be independent.
     """
-    shuffled = np.random.default_rng(second.size).permutation(second)
-    return with_interval(value, shuffled - first, name=BOOTSTRAP)
+    if one.draws is None or two.draws is None:
+        raise ValueError("a difference of resamples needs resamples of both")
+    shuffled = np.random.default_rng(two.draws.size).permutation(two.draws)
+    few = one.estimate.note or two.estimate.note or FEW_PATIENTS
+    return with_interval(value, shuffled - one.draws, name=BOOTSTRAP, few=few)

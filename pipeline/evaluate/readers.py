@@ -17,7 +17,7 @@ from schemas.evaluation import MatchRule
 
 
 def reader_figures(references: pa.Table, store: Store, rule: MatchRule, *, first: str, second: str) -> list[Figure]:
-    """Agreement of two readers over the scans that both annotated with masks.
+    """Agreement of two readers over the scans that both annotated with masks, not points; nothing where there is none.
 
     Detection agreement is 2 TP / (2 TP + FP + FN), the same whoever is called the truth; Dice is that of lesions both
     drew; kappa is of whether a scan holds a lesion.
@@ -26,7 +26,7 @@ def reader_figures(references: pa.Table, store: Store, rule: MatchRule, *, first
         reader: {
             row["series_key"]: row
             for row in references.to_pylist()
-            if row["reader"] == reader and row["status"] == "ok"
+            if row["reader"] == reader and row["status"] == "ok" and row["labels_uri"] is not None
         }
         for reader in (first, second)
     }
@@ -37,13 +37,9 @@ def reader_figures(references: pa.Table, store: Store, rule: MatchRule, *, first
     dice: list[float] = []
     both = 0
     for key in shared:
-        masks = [
-            read_labels(store, by_reader[r][key]["labels_uri"])[0]
-            for r in (first, second)
-            if by_reader[r][key]["labels_uri"]
-        ]
-        if len(masks) == 2 and masks[0] is not None and masks[1] is not None:
-            found = matched_dice(masks[0], masks[1], rule)
+        one, two = (read_labels(store, by_reader[r][key]["labels_uri"])[0] for r in (first, second))
+        if one is not None and two is not None:
+            found = matched_dice(one, two, rule)
             both += len(found)
             dice += found
     total = counts.sum(axis=0)

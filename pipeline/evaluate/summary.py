@@ -15,7 +15,7 @@ from schemas.config import CohortConfig
 
 MAIN = (
     ("lesion", "sensitivity", "bootstrap_patient"),
-    ("lesion", "sensitivity_all_scans", "wilson"),
+    ("lesion", "sensitivity_all_scans", "bootstrap_patient"),
     ("lesion", "false_positives_per_scan", "bootstrap_patient"),
     ("lesion", "froc_score", "bootstrap_patient"),
     ("lesion", "average_precision", "bootstrap_patient"),

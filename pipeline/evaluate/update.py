@@ -196,8 +196,8 @@ def _nested(
 
 
 def _type_rule(connection: duckdb.DuckDBPyConnection, recipe_id: str) -> TypeRule:
-    found = connection.execute("SELECT document FROM recipes WHERE recipe_id = ?", [recipe_id]).fetchone()
-    use = json.loads(found[0]).get("use", {}) if found else {}
+    found = connection.execute("SELECT document FROM recipes WHERE recipe_id = ?", [recipe_id]).fetchall()
+    use = json.loads(found[0][0]).get("use", {}) if found else {}
     return TypeRule.model_validate(use.get("type_rule") or {})
 
 

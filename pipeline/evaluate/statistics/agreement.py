@@ -32,7 +32,8 @@ class BlandAltman:
 def bland_altman(first: npt.ArrayLike, second: npt.ArrayLike) -> BlandAltman | None:
     """Bias and limits of agreement; None with fewer than three pairs.
 
-    The intervals of the limits use the approximate variance 3 s^2 / n (Bland and Altman 1986).
+    The intervals of the limits use the approximate variance 3 s^2 / n (Bland and Altman 1986). Where all differences
+    are the same, none has a width, and so none is given.
     """
     differences = np.asarray(second, dtype=np.float64) - np.asarray(first, dtype=np.float64)
     n = differences.size
@@ -43,6 +44,8 @@ def bland_altman(first: npt.ArrayLike, second: npt.ArrayLike) -> BlandAltman | N
     reach = float(norm.ppf((1 + CONFIDENCE) / 2)) * sd
 
     def around(value: float, error: float) -> Estimate:
+        if sd <= 1e-12 * max(1.0, abs(bias)):
+            return Estimate(value, denominator=n, note="no interval: all differences are the same")
         return Estimate(value, value - quantile * error, value + quantile * error, "t", denominator=n)
 
     limit_error = sd * np.sqrt(3 / n)

@@ -16,6 +16,9 @@ CONFIDENCE = 0.95
 FEW_PATIENTS = "no interval: fewer than 10 patients"
 """Of a figure of so few patients that none was drawn (`resampling.LEAST_PATIENTS`)."""
 
+FEW_WITH_CASES = "no interval: fewer than 5 patients have such a case"
+"""Of a figure that rests on so few of many patients (`resampling.LEAST_WITH_CASES`)."""
+
 FEW_RESAMPLES = "no interval: most resamples have no value"
 """Of a figure that most resamples leave without a case."""
 
@@ -59,8 +62,12 @@ def percentile_interval(resampled: Floats) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
-def with_interval(value: float | None, resampled: Floats, *, name: str, counts: Counts = (None, None)) -> Estimate:
+def with_interval(
+    value: float | None, resampled: Floats, *, name: str, counts: Counts = (None, None), few: str = FEW_PATIENTS
+) -> Estimate:
     """A value with the percentile interval of its resamples; `counts` are its numerator and denominator.
+
+    `few` is why there is no interval where no resample was made.
 
     There is no interval where it would have no width: resamples of thirty hits are thirty hits, which is no certainty.
     """
@@ -68,7 +75,7 @@ def with_interval(value: float | None, resampled: Floats, *, name: str, counts: 
         return Estimate(None, note="not estimable: nothing to divide by", numerator=counts[0], denominator=counts[1])
     interval = percentile_interval(resampled)
     if interval is None:
-        note = FEW_RESAMPLES if np.isfinite(resampled).any() else FEW_PATIENTS
+        note = FEW_RESAMPLES if np.isfinite(resampled).any() else few
         return Estimate(value, note=note, numerator=counts[0], denominator=counts[1])
     if interval[1] - interval[0] <= 1e-12 * max(1.0, abs(value)):
         return Estimate(value, note=NO_WIDTH, numerator=counts[0], denominator=counts[1])

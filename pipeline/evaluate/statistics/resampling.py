@@ -22,6 +22,11 @@ LEAST_PATIENTS = 10
 """With fewer, resamples of patients are too much alike: intervals from them would be far too narrow (Cameron, Gelbach
 and Miller 2008, doi 10.1162/rest.90.3.414, of few clusters)."""
 
+LEAST_WITH_CASES = 5
+"""With fewer patients who have a case of what is counted, such as a lesion of a rare level, there is no interval
+either: of three such patients whose share varies as it likes, the interval holds the truth 86 times of 100, of two 67
+times, of five and more 91 to 94 times (`test_resampling`)."""
+
 _CELLS_AT_ONCE = 2**22
 """Weights in memory at once; 32 MiB."""
 _DRAWN_AT_ONCE = 250
@@ -78,6 +83,11 @@ def _draw(generator: np.random.Generator, n: int, size: int) -> npt.NDArray[np.i
     """(size, n) how often each of n was drawn in n draws with replacement."""
     picks = generator.integers(0, n, size=(size, n))
     return np.bincount((picks + np.arange(size)[:, None] * n).ravel(), minlength=size * n).reshape(size, n)
+
+
+def enough_cases(of_patients: Floats) -> npt.NDArray[np.bool_]:
+    """(figures,) whether enough patients have a case; `of_patients` counts the cases of each, (patients, figures)."""
+    return np.count_nonzero(of_patients, axis=0) >= LEAST_WITH_CASES
 
 
 def ratio(numerators: Floats, denominators: Floats) -> Statistic:

@@ -103,18 +103,22 @@ class AreaDifference:
     difference: Estimate
     """second - first, with its interval."""
     z: float | None
-    """DeLong's statistic; None where the two order all cases alike."""
+    """DeLong's statistic; None where the two order all cases alike, and with few cases of a class."""
     p: float | None
     """Two-sided."""
 
 
 def compare_areas(truth: npt.ArrayLike, first: npt.ArrayLike, second: npt.ArrayLike) -> AreaDifference | None:
-    """DeLong's paired test of two areas; None with fewer than two cases of a class."""
+    """DeLong's paired test of two areas; None with one class only, no interval and no test with few cases of one."""
     positive = np.asarray(truth, dtype=bool)
-    if min(int(positive.sum()), int((~positive).sum())) < 2:
+    m, n = int(positive.sum()), int((~positive).sum())
+    if m == 0 or n == 0:
         return None
     found = placements(positive, first, second)
     one, two = (float(area) for area in found.auc)
+    if min(m, n) < MIN_PER_CLASS:
+        few = Estimate(two - one, denominator=m + n, note=f"no interval: {m} positive and {n} negative cases")
+        return AreaDifference(one, two, few, None, None)
     covariance = found.covariance
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     if variance <= 1e-15:

@@ -12,9 +12,10 @@ from statsmodels.stats.proportion import proportion_confint
 from pipeline.evaluate.case_metrics import patient_figures, vertebra_figures
 from pipeline.evaluate.cohort import Cohort, Findings, Scans, Vertebrae, hits_of
 from pipeline.evaluate.figures import Figure
+from pipeline.evaluate.lesion_metrics import ratio_figures
 from pipeline.evaluate.matching import Pairs
 from pipeline.evaluate.part import PartResult, drops
-from pipeline.evaluate.statistics.estimate import Estimate
+from pipeline.evaluate.statistics.estimate import FEW_WITH_CASES, Estimate
 from pipeline.evaluate.statistics.resampling import PatientBootstrap, ratio
 from schemas.evaluation import Evaluation, MatchRule
 
@@ -106,3 +107,38 @@ def test_two_parts_are_independent_even_where_their_patients_are_alike() -> None
     assert drop.estimate.value == 0.0
     assert (drop.estimate.low, drop.estimate.high) == pytest.approx((-half, half), abs=0.03)
     assert drop.split == "internal to external"
+
+
+def test_the_brier_score_has_an_interval_and_moved_scores_are_told() -> None:
+    truth = np.repeat([True, False], [30, 30])
+    score = np.random.default_rng(1).uniform(size=60)
+    score[:7] = 0.0
+    figures, _ = patient_figures(cohort_of(truth, truth, score), Evaluation(bootstraps=500))
+    (brier,) = (f.estimate for f in figures if f.metric == "brier")
+    errors = (score - truth) ** 2
+    assert brier.value == pytest.approx(errors.mean())
+    half = 1.96 * errors.std() / np.sqrt(60)
+    assert (brier.low, brier.high) == pytest.approx((errors.mean() - half, errors.mean() + half), abs=0.03)
+    assert brier.denominator == 60
+    (slope,) = (f.estimate for f in figures if f.metric == "calibration_slope")
+    assert slope.note == "7 scores of 0 or 1 were taken for 1e-06 and 0.999999"
+
+
+def test_a_handful_with_disease_among_many_patients_gives_no_interval() -> None:
+    truth = np.repeat([True, False], [4, 60])
+    score = np.random.default_rng(1).uniform(size=64) + truth / 2
+    figures, _ = patient_figures(cohort_of(truth, score > 0.9, score), Evaluation(bootstraps=100, prevalence=0.1))
+    found = {f.metric: f.estimate for f in figures if f.estimate.interval != "wilson"}
+    assert {found[name].low for name in ("auroc", "ppv_at_prevalence", "npv_at_prevalence")} == {None}
+    assert FEW_WITH_CASES in (found["ppv_at_prevalence"].note or "")
+    one_class, _ = patient_figures(cohort_of(truth | True, truth, score), Evaluation(bootstraps=100, prevalence=0.1))
+    notes = {f.metric: f.estimate.note for f in one_class}
+    assert notes["ppv_at_prevalence"] == notes["npv_at_prevalence"] == "not estimable: one class only"
+
+
+def test_a_rare_stratum_has_no_interval_by_resamples_of_two_patients() -> None:
+    cohort = cohort_of(np.repeat([True, False], [20, 20]), np.ones(40, dtype=bool), np.full(40, 0.5))
+    lesions = np.zeros(40)
+    lesions[:2] = 10
+    (rare,) = ratio_figures(cohort, {"rare": (lesions / 2, lesions)}, Evaluation(bootstraps=100), rule=None)
+    assert (rare.estimate.value, rare.estimate.low, rare.estimate.note) == (0.5, None, FEW_WITH_CASES)

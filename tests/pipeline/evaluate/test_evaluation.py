@@ -85,7 +85,7 @@ def test_figures_at_the_threshold(evaluated: tuple[Store, dict[str, Any], Any]) 
 
 def test_failed_scans_stay_in_the_denominator_of_one_sensitivity(evaluated: tuple[Store, dict[str, Any], Any]) -> None:
     rows = figures(evaluated[0])
-    of_all = row(rows, "lesion", "sensitivity_all_scans")
+    of_all = row(rows, "lesion", "sensitivity_all_scans", interval="wilson")
     assert (of_all["numerator"], of_all["denominator"]) == (2, 6)
     patients = row(rows, "patient", "sensitivity_all_scans")
     assert (patients["numerator"], patients["denominator"]) == (2, 4)
@@ -228,6 +228,12 @@ def test_parts_are_never_put_together_and_the_drop_is_given(tmp_path: Path) -> N
     rows = figures(store)
     assert set(summary["recipes"][RECIPE]["parts"]) == {"internal", "external"}
     assert {r["split"] for r in rows} == {"internal", "external", "internal to external"}
+    told = {r["subgroup"]: r for r in rows if r["metric"] == "standardised_difference"}
+    assert told["patient_age"]["note"] == "52.5 (SD 1.87); then 58.5 (SD 1.87)"
+    assert told["patient_age"]["value"] == pytest.approx(6 / np.sqrt(3.5))
+    assert told["prevalence"]["note"] == "with disease 67%, without 33%; then with disease 67%, without 33%"
+    assert told["kvp"]["note"] == "not estimable: fewer than two cases: no case; then no case"
+    assert told["slice_spacing_mm"]["value"] == 0.0
     assert value(rows, "lesion", "sensitivity", split="internal", rule="iou>=0.1") == 1.0
     assert value(rows, "lesion", "sensitivity", split="external", rule="iou>=0.1") == 0.5
     assert value(rows, "lesion", "drop_sensitivity") == -0.5
@@ -374,3 +380,48 @@ def test_a_result_that_fails_later_leaves_the_hits(tmp_path: Path) -> None:
     evaluate_store(store, CONFIG, truths=sources, settings=QUICK)
     assert value(figures(store), "lesion", "sensitivity", rule="iou>=0.1") == 0.5
     assert isinstance(read_compared(store, RECIPE)[1], pa.Table)
+
+
+def test_subgroups_are_by_any_column_and_a_wrong_name_is_refused(tmp_path: Path) -> None:
+    """Numbers and lists are strata as well as texts; a number once ended the evaluation with an IndexError."""
+    scans = [
+        LittleScan("a1", "pa", truth=(UPPER,), found=((UPPER, 0.9),), columns={"kvp": 120.0, "image_type": ["A", "B"]}),
+        LittleScan("b1", "pb", truth=(UPPER,), columns={"kvp": 100.0, "image_type": ["A", "B"]}),
+        LittleScan("c1", "pc", truth=(UPPER,), columns={"kvp": None}),
+    ]
+    store = make_store(tmp_path, scans)
+    sources = truths(tmp_path, scans)
+    by = Evaluation(bootstraps=100, subgroups=["kvp", "image_type"])
+    evaluate_store(store, CONFIG, truths=sources, settings=by)
+    found = {
+        (r["subgroup"], r["stratum"]): (r["numerator"], r["denominator"])
+        for r in figures(store)
+        if r["metric"] == "sensitivity" and r["unit"] == "lesion" and r["subgroup"] in ("kvp", "image_type")
+    }
+    assert found == {("kvp", "120.0"): (1, 1), ("kvp", "100.0"): (0, 1), ("image_type", "[A, B]"): (1, 2)}
+    with pytest.raises(ConfigError, match=r"'kpv' is no column of the view `series`; did you mean kvp"):
+        evaluate_store(store, CONFIG, truths=sources, settings=Evaluation(subgroups=["kpv"]))
+
+
+def test_a_reader_of_points_is_not_held_against_one_of_masks(tmp_path: Path) -> None:
+    """Their lesions have no voxels in common to match by: that was once an agreement of 0."""
+    place = (-20 + 10.5, -30 + 10.5, 100 + 10 * 3.0, 4.0)
+    by_points = [LittleScan("a1", "pa", points=(place,)), LittleScan("b1", "pb", truth=(LOWER,))]
+    by_masks = [LittleScan("a1", "pa", truth=(UPPER,)), LittleScan("b1", "pb", truth=(LOWER,))]
+    store = make_store(tmp_path, by_masks)
+    sources = truths(tmp_path, by_points) + truths(tmp_path, by_masks, reader="2")
+    summary = evaluate_store(store, CONFIG, truths=sources, settings=QUICK)
+    found = {f["metric"]: f for f in summary["readers"]}
+    assert found["reader_detection_agreement"]["value"] == 1.0
+    assert found["reader_detection_agreement"]["denominator"] == 2
+    nobody = evaluate_store(store, CONFIG, truths=[sources[0], sources[2]], settings=QUICK)
+    assert nobody["readers"] == []
+
+
+def test_rules_have_the_interval_of_the_main_figure(evaluated: tuple[Store, dict[str, Any], Any]) -> None:
+    kinds = {
+        r["interval"]
+        for r in figures(evaluated[0])
+        if (r["subgroup"], r["metric"], r["rule"]) == ("rule", "sensitivity", "iou>=0.25")
+    }
+    assert "wilson" in kinds

@@ -67,6 +67,17 @@ def test_an_interval_without_width_is_none() -> None:
     assert (same.value, same.low, same.high) == (1.0, None, None)
 
 
+@pytest.mark.parametrize("apart", [0.0, 0.1, 700.0])
+def test_measurements_a_constant_apart_have_limits_without_an_interval(apart: float) -> None:
+    first = np.array([0.3, 0.1, 2.7, 900.0])
+    found = bland_altman(first, first + apart)
+    assert found is not None
+    for estimate in (found.bias, found.lower_limit, found.upper_limit):
+        assert estimate.value == pytest.approx(apart, abs=1e-9)
+        assert (estimate.low, estimate.high) == (None, None)
+        assert estimate.note == "no interval: all differences are the same"
+
+
 def test_equal_measurements_have_no_icc_to_estimate() -> None:
     assert icc([1, 1, 1], [1, 1, 1]).value is None
     assert icc([1, 2, 3], [1, 2, 3]).value == 1.0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.evaluate.statistics.estimate import percentile_interval, with_interval
-from pipeline.evaluate.statistics.resampling import LEAST_PATIENTS, PatientBootstrap, ratio
+from pipeline.evaluate.statistics.resampling import LEAST_PATIENTS, PatientBootstrap, enough_cases, ratio
 
 
 def test_each_stratum_keeps_its_size_and_the_blocks_do_not_matter() -> None:
@@ -51,3 +51,27 @@ def test_a_handful_of_patients_has_no_interval_however_many_lesions() -> None:
     assert np.isnan(few).all()
     enough = PatientBootstrap(np.zeros(LEAST_PATIENTS, dtype=np.int64), n=200).run(ratio(found, lesions))
     assert (enough == 0.5).all()
+
+
+@pytest.mark.parametrize(("with_cases", "at_least", "at_most"), [(2, 0.55, 0.78), (3, 0.78, 0.92), (5, 0.86, 0.96)])
+def test_how_often_an_interval_from_few_patients_with_cases_holds_the_truth(
+    with_cases: int, at_least: float, at_most: float
+) -> None:
+    """Ten lesions in each of a few of 60 patients, whose shares found vary evenly around a half."""
+    held = 0
+    for seed in range(300):
+        generator = np.random.default_rng(seed)
+        lesions, found = np.zeros(60), np.zeros(60)
+        lesions[:with_cases] = 10
+        found[:with_cases] = generator.binomial(10, generator.beta(2, 2, with_cases))
+        draws = PatientBootstrap((np.arange(60) < 40).astype(np.int64), n=200).run(ratio(found, lesions))
+        interval = percentile_interval(draws[:, 0])
+        held += interval is not None and interval[0] <= 0.5 <= interval[1]
+    assert at_least <= held / 300 <= at_most
+
+
+def test_enough_patients_have_a_case() -> None:
+    of_patients = np.zeros((20, 2))
+    of_patients[:4, 0] = 7
+    of_patients[:5, 1] = 1
+    assert enough_cases(of_patients).tolist() == [False, True]

@@ -71,7 +71,7 @@ def test_what_cannot_be_estimated_says_so() -> None:
     few = auroc(np.r_[np.ones(4), np.zeros(40)], np.r_[np.full(4, 0.5), np.linspace(0, 1, 40)])
     assert few.value is not None
     assert few.low is None
-    assert compare_areas([1, 0, 0], [1, 2, 3], [3, 2, 1]) is None
+    assert compare_areas([1, 1], [1, 2], [2, 1]) is None
 
 
 def test_equal_scores_give_a_half_and_equal_readers_no_difference() -> None:
@@ -80,6 +80,15 @@ def test_equal_scores_give_a_half_and_equal_readers_no_difference() -> None:
     same = compare_areas(truth, np.arange(40), np.arange(40) * 2)
     assert same is not None
     assert (same.difference.value, same.z, same.p) == (0.0, None, None)
+
+
+def test_a_paired_test_of_a_handful_is_no_test() -> None:
+    """As of one area: three positive and thirty negative cases have no variance that means anything."""
+    found = compare_areas(np.r_[np.ones(3), np.zeros(30)], np.r_[5.0, 20.5, 25.5, :30], np.r_[15.5, 20.5, 25.5, :30])
+    assert found is not None
+    assert found.difference.value == pytest.approx(found.second - found.first)
+    assert found.difference.note == "no interval: 3 positive and 30 negative cases"
+    assert (found.difference.low, found.z, found.p) == (None, None, None)
 
 
 cases = st.lists(st.tuples(st.booleans(), st.integers(-3, 3)), min_size=4, max_size=60).filter(
