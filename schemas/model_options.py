@@ -69,6 +69,13 @@ class NnunetOptions(Options):
     mirroring: bool = False
     """Always average over mirrored copies, as nnU-Net does by default."""
 
+    @field_validator("folds")
+    @classmethod
+    def _one_at_least(cls, folds: list[int | str] | int | str | None) -> list[int | str] | int | str | None:
+        if folds == []:
+            raise ValueError("one fold at least is needed; leave it out to take those that are there")
+        return folds
+
     @field_validator("checkpoint")
     @classmethod
     def _plain_name(cls, name: str) -> str:

@@ -130,11 +130,61 @@ def _plans(**changes: object) -> dict[str, object]:
         ({"previous_stage": "3d_lowres"}, "2-D or a cascade"),
         ({"resampling_fn_data": "resample_torch"}, "resample_torch"),
         ({"inherits_from": "nothing"}, "no configuration 'nothing'"),
+        ({"patch_size": None}, "lacks or distorts a part of '3d_fullres'"),
+        ({"spacing": [0, 1, 1]}, r"spacing \[0, 1, 1\]"),
+        ({"normalization_schemes": ["RGBTo01Normalization"]}, "'RGBTo01Normalization' is not supported"),
+        ({"normalization_schemes": []}, "lacks or distorts"),
     ],
 )
 def test_plans_that_are_not_supported(changes: dict[str, object], sentence: str) -> None:
     with pytest.raises(ModelError, match=sentence):
         read_plan(_plans(**changes), "3d_fullres")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"image_reader_writer": "Tiff3DIO"}, "reader 'Tiff3DIO' is not supported; SimpleITKIO"),
+        ({"transpose_forward": [0, 0, 1]}, r"transpose \(0, 0, 1\)"),
+    ],
+)
+def test_plans_that_cannot_be_meant(change: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ModelError, match=sentence):
+        read_plan(_plans() | change, "3d_fullres")
+
+
+def test_a_reader_that_reorients() -> None:
+    readers = {name: read_plan(_plans() | {"image_reader_writer": name}, "3d_fullres").reorients for name in (
+        "SimpleITKIO", "NibabelIO", "SimpleITKIOWithReorient", "NibabelIOWithReorient")}  # fmt: skip
+    assert list(readers.values()) == [False, False, True, True]
+
+
+def test_a_fold_of_all_data_is_not_averaged_with_those_of_the_cross_validation(tmp_path: Path) -> None:
+    folder = _model(tmp_path, "plain")
+    (folder / "results" / "fold_0").rename(folder / "results" / "fold_all")
+    scan = small_scan()
+    masks = [_mask(load(str(folder), options=o), scan) for o in ({}, {"folds": [1]}, {"folds": "all"})]
+    np.testing.assert_array_equal(masks[0], masks[1])
+    assert not np.array_equal(masks[0], masks[2])
+
+
+def test_folds_of_several_configurations(tmp_path: Path) -> None:
+    folder = _model(tmp_path, "plain")
+    path = folder / "results" / "fold_1" / "checkpoint_final.pth"
+    content = torch.load(path, weights_only=False)
+    content["init_args"]["configuration"] = "3d_lowres"
+    torch.save(content, path)
+    with pytest.raises(ModelError, match="several configurations: 3d_fullres, 3d_lowres"):
+        load(str(folder))
+
+
+def test_labels_of_the_first_nnunet(tmp_path: Path) -> None:
+    folder = _model(tmp_path, "plain")
+    dataset = json.loads((folder / "results" / "dataset.json").read_text())
+    dataset["labels"] = {"0": "background", "1": "lesion"}
+    (folder / "results" / "dataset.json").write_text(json.dumps(dataset))
+    with pytest.raises(ModelError, match="as nnU-Net v2 has it"):
+        load(str(folder))
 
 
 def test_plans_of_older_versions() -> None:

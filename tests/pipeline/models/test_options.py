@@ -43,7 +43,8 @@ def _recipe(**recipe: Any) -> Any:
 
 @pytest.mark.parametrize("format_", FORMATS)
 def test_every_format_refuses_what_it_does_not_know(tmp_path: Path, format_: str) -> None:
-    folder = write_model(tmp_path, format=format_, options={"timeuot_s": 3})
+    modality = ["PT"] if format_ == "threshold" else ["CT"]
+    folder = write_model(tmp_path, format=format_, modality=modality, options={"timeuot_s": 3})
     with pytest.raises(ModelError) as caught:
         find_spec(str(folder))
     said = str(caught.value)

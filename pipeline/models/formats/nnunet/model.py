@@ -46,6 +46,8 @@ def open_model(spec: ModelSpec, place: Place) -> Predictor:
         read_fold(folder / f"fold_{fold}" / options.checkpoint, trust=place.trust)
         for fold in _folds(spec.name, folder, options)
     ]
+    if len(kinds := sorted({fold.configuration for fold in folds})) > 1:
+        raise ModelError(f"model {spec.name!r}: its folds are of several configurations: {', '.join(kinds)}")
     plan = read_plan(plans, folds[0].configuration)
     networks = [_network(fold, plan, heads, spec, place) for fold in folds]
     return NnunetModel(spec, plan, classes, Averaged(networks), folds[0].mirror_axes)
@@ -135,14 +137,14 @@ def _network(fold: Fold, plan: Plan, heads: int, spec: ModelSpec, place: Place) 
 
 
 def _folds(name: str, folder: Path, options: NnunetOptions) -> list[str]:
-    """The folds asked for, else all that hold the checkpoint."""
+    """The folds asked for, else those of the cross-validation that hold the checkpoint, else `all`."""
     asked = options.folds
     if asked is not None:
         return [str(fold) for fold in (asked if isinstance(asked, list) else [asked])]
     found = sorted(path.parent.name.removeprefix("fold_") for path in folder.glob(f"fold_*/{options.checkpoint}"))
     if not found:
         raise ModelError(f"model {name!r}: no fold_*/{options.checkpoint} in its results folder")
-    return found
+    return [fold for fold in found if fold != "all"] or found
 
 
 def _classes(spec: ModelSpec, dataset: dict[str, Any]) -> tuple[Classes, int]:
@@ -153,5 +155,10 @@ def _classes(spec: ModelSpec, dataset: dict[str, Any]) -> tuple[Classes, int]:
         if spec.task != "lesions":
             raise ModelError(f"model {spec.name!r} marks regions that overlap; that is supported for lesions only")
         return Classes.named(names | spec.labels, "sigmoid", spec), len(names)
-    names = {int(value): name for name, value in labels.items()}
+    try:
+        names = {int(value): name for name, value in labels.items()}
+    except (TypeError, ValueError):
+        raise ModelError(
+            f"model {spec.name!r}: `labels` of its dataset.json must give each name its number, as nnU-Net v2 has it"
+        ) from None
     return Classes.named(names | spec.labels, "softmax", spec), len(names) + 1

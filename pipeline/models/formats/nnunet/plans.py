@@ -19,6 +19,12 @@ import torch
 
 from pipeline.errors import ModelError
 
+NORMALISATIONS = ("CTNormalization", "ZScoreNormalization", "RescaleTo01Normalization", "NoNormalization")
+"""Schemes of nnU-Net that `preprocessing` knows."""
+
+_READERS = {"SimpleITKIO": False, "NibabelIO": False, "SimpleITKIOWithReorient": True, "NibabelIOWithReorient": True}
+"""Readers of nnU-Net, and whether they reorient to RAS."""
+
 
 @dataclass(frozen=True)
 class Resampling:
@@ -57,7 +63,7 @@ class Plan:
     network: dict[str, Any]
     """Its arguments."""
     reorients: bool
-    """Whether images were read reoriented to RAS (NibabelIOWithReorient)."""
+    """Whether images were read reoriented to RAS."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,10 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as failure:
-        raise ModelError(f"nnU-Net results folder: {path.name} is missing or no JSON") from failure
+        raise ModelError(
+            f"nnU-Net results folder: {path.name} is missing or no JSON; `weights` names the folder "
+            "<trainer>__<plans>__<configuration>, which holds it"
+        ) from failure
     if not isinstance(content, dict):
         raise ModelError(f"nnU-Net results folder: {path.name} must hold an object")
     return content
@@ -93,24 +102,42 @@ def read_plan(plans: dict[str, Any], name: str) -> Plan:
     Raises:
         ModelError: there is none, or it needs what is not supported (2-D, a cascade, another resampling or network).
     """
+    try:
+        return _plan(plans, name)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as failure:
+        if isinstance(failure, ModelError):
+            raise
+        raise ModelError(f"nnU-Net's plans.json lacks or distorts a part of {name!r}: {failure}") from failure
+
+
+def _plan(plans: dict[str, Any], name: str) -> Plan:
     settings = _inherited(plans, name)
     patch, spacing = settings["patch_size"], settings["spacing"]
     if len(patch) != 3 or settings.get("previous_stage"):
         raise ModelError(f"nnU-Net configuration {name!r} is 2-D or a cascade; 3d_fullres and 3d_lowres are supported")
     architecture, network = _architecture(settings)
     properties = plans.get("foreground_intensity_properties_per_channel") or {}
+    normalisation = str(settings["normalization_schemes"][0])
+    if normalisation not in NORMALISATIONS:
+        raise ModelError(f"nnU-Net normalisation {normalisation!r} is not supported")
+    reader = str(plans.get("image_reader_writer", "SimpleITKIO"))
+    if reader not in _READERS:
+        raise ModelError(f"nnU-Net reader {reader!r} is not supported; {', '.join(_READERS)} are")
+    transpose = _triple(plans.get("transpose_forward", (0, 1, 2)), int)
+    if sorted(transpose) != [0, 1, 2] or min(patch) < 1 or not min(spacing) > 0:
+        raise ModelError(f"nnU-Net's plans.json: transpose {transpose}, patch {patch} or spacing {spacing} is none")
     return Plan(
         spacing=_triple(spacing, float),
         patch=_triple(patch, int),
-        transpose=_triple(plans.get("transpose_forward", (0, 1, 2)), int),
-        normalisation=str(settings["normalization_schemes"][0]),
+        transpose=transpose,
+        normalisation=normalisation,
         inside_mask=bool(settings["use_mask_for_norm"][0]),
         intensity={key: float(value) for key, value in properties.get("0", {}).items()},
         image=_resampling(settings, "data", order=3),
         scores=_resampling(settings, "probabilities", order=1),
         architecture=architecture,
         network=network,
-        reorients=plans.get("image_reader_writer") == "NibabelIOWithReorient",
+        reorients=_READERS[reader],
     )
 
 

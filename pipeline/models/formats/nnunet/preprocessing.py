@@ -89,8 +89,6 @@ def _normaliser(seen: npt.NDArray[np.generic], plan: Plan) -> tuple[npt.NDArray[
     if plan.normalisation == "RescaleTo01Normalization":
         low, high = float(seen.min()), float(seen.max())
         return seen, lambda values: values.sub_(low).div_(max(high - low, 1e-8))
-    if plan.normalisation != "ZScoreNormalization":
-        raise ModelError(f"nnU-Net normalisation {plan.normalisation!r} is not supported")
     if not plan.inside_mask:
         mean, deviation = float(seen.mean(dtype=np.float64)), max(float(seen.std(dtype=np.float64)), 1e-8)
         return seen, lambda values: values.sub_(mean).div_(deviation)
