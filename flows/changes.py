@@ -9,10 +9,10 @@ from distributed import Client
 
 from flows.fan_out import fan_out
 from flows.work import Job, Row
-from pipeline.longitudinal.changes import batches, commit_edges, match_batch, missing_pairs
+from pipeline.longitudinal.changes import batches, commit_edges, mark_compared, match_batch, missing_pairs
 from pipeline.longitudinal.timeline import Pair
 from pipeline.query import connect
-from pipeline.store import Store
+from pipeline.store import Store, new_attempt
 from schemas.reasons import Reason
 
 log = logging.getLogger("spinetally.changes")
@@ -27,12 +27,16 @@ def add_changes(client: Client, store: Store, *, batch_seconds: float) -> int:
     Raises:
         ServiceError: a service went away; what was added until then stays.
     """
+    begun = new_attempt()
     search = Job(find_pairs, {"store": store}, batch_seconds)
     (found,) = fan_out(client, search, [()], blame=_not_looked_for, on_row=lambda _row: None)
-    pairs: list[Pair] = found["pairs"]
+    pairs: list[Pair] | None = found["pairs"]
     job = Job(match_and_commit, {"store": store}, batch_seconds)
-    rows = fan_out(client, job, list(batches(pairs)), blame=_left_for_later, on_row=lambda _row: None)
-    return sum(row["pairs"] for row in rows)
+    rows = fan_out(client, job, list(batches(pairs or ())), blame=_left_for_later, on_row=lambda _row: None)
+    done = sum(row["pairs"] for row in rows)
+    if pairs is not None and done == len(pairs):
+        mark_compared(store, begun)
+    return done
 
 
 def find_pairs(_item: Any, *, store: Store) -> Row:
@@ -57,7 +61,7 @@ def match_and_commit(batch: list[Pair], *, store: Store) -> Row:
 
 def _not_looked_for(_item: Any, reason: Reason, sentence: str) -> Row:
     log.warning("scans of one patient were not compared, the next run will (%s: %s)", reason.value, sentence)
-    return {"pairs": []}
+    return {"pairs": None}
 
 
 def _left_for_later(batch: Any, reason: Reason, sentence: str) -> Row:

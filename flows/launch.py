@@ -26,7 +26,7 @@ def launch(
     """
     with prefect_api() as api:
         outlook = look(config, limit=limit, retry=retry, stages=stages, progress=progress)
-        if not outlook.work:
+        if outlook.is_idle:
             return begin(outlook).summary(outlook.new_counts())
         from flows.process_cohort import run_outlook  # Prefect reads its settings when it is imported
 

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import duckdb
 import pyarrow as pa
 from pydantic import BaseModel
 
-from pipeline.query import connect
+from pipeline.longitudinal.changes import all_compared
+from pipeline.query.connection import open_views
 from pipeline.series import SeriesEntry
 from pipeline.store import Store
+from schemas.reasons import Reason
 
 _SERIES = "SELECT series_key, version, status, reason_code, modality, shard, shape, spacing_mm FROM series"
 _SCANS = "SELECT recipe_id, series_key, status, reason_code, given_id FROM scans"
@@ -65,6 +67,8 @@ class Known:
     """By recipe and series key: status and reason code."""
     given: Mapping[tuple[str, str], str | None] = field(default_factory=dict)
     """By recipe and series key: the hash of the masks that it was made with."""
+    is_compared: bool = True
+    """Whether the scans of each patient were compared since the last of them was done."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +88,9 @@ class ShardWork:
 
 def read_known(store: Store) -> Known:
     """What counts now, by the views' own rules."""
-    connection = connect(store, footers_kept=False)
+    connection, files = open_views(store, footers_kept=False)
     try:
-        return known_of(connection)
+        return replace(known_of(connection), is_compared=all_compared(files.sizes))
     finally:
         connection.close()
 
@@ -119,7 +123,8 @@ def find_work(
     scans: dict[str, list[str]] = defaultdict(list)
     ingested = set()
     for entry in series:
-        if _to_ingest(entry, known.series.get(entry.series_key), retry):
+        row = known.series.get(entry.series_key)
+        if _to_ingest(entry, row, retry) or (row and _is_lost(entry, row, known, recipes, retry)):
             entries[shard_of[entry.series_key, entry.version]].append(entry)
             ingested.add(entry.series_key)
     given = {entry.series_key: entry.given_id for entry in series}
@@ -177,6 +182,15 @@ def _to_ingest(entry: SeriesEntry, row: KnownSeries | None, retry: Retry | None)
     if row is None or row.version != entry.version:
         return True
     return (row.status == "excluded") != (entry.excluded_by is not None)
+
+
+def _is_lost(
+    entry: SeriesEntry, row: KnownSeries, known: Known, recipes: Mapping[str, str], retry: Retry | None
+) -> bool:
+    """Whether a scan found its voxels damaged in the store, and they are to be read from the source again."""
+    found = known.scans.get((recipes.get(row.modality or "", ""), entry.series_key), ("", None))
+    is_damaged = found[1] == Reason.STORED_DAMAGED and row.status == "ok" and not entry.is_absent
+    return retry is not None and is_damaged and retry.wants(*found)
 
 
 def _to_process(key: str, row: KnownSeries, known: Known, recipes: Mapping[str, str], retry: Retry | None) -> bool:

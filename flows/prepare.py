@@ -66,6 +66,11 @@ class Outlook:
     """When the look began."""
 
     @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to do: no scan, and no scans of one patient that an ended run left uncompared."""
+        return not self.work and self.known.is_compared
+
+    @property
     def recipe_ids(self) -> dict[str, str]:
         """Modality to recipe_id."""
         return {modality: recipe.recipe_id for modality, recipe in self.recipes.items()}
@@ -208,7 +213,7 @@ def _write_private(store: Store, index: SourceIndex) -> None:
     for folder, table in ((_INDEX, index.files), (_CROSSWALK, index.crosswalk), (_CLINICAL, index.clinical)):
         ending = f"-{_digest(table)}.parquet"
         written = store.list(folder)
-        if table.num_rows and not (written and written[-1].endswith(ending)):
+        if (table.num_rows or written) and not (written and written[-1].endswith(ending)):
             store.write_table(f"{folder}/{new_attempt()}{ending}", table)
 
 

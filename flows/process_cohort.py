@@ -76,17 +76,23 @@ def do_work(outlook: Outlook) -> Summary:
     """Do all shards; the summary."""
     counts = outlook.new_counts()
     with shown(counts, title=outlook.config.cohort, report=_progress_artifact()):
-        if outlook.work:
+        if not outlook.is_idle:
             need = largest_need(outlook)
             with open_client(outlook.config, plan_capacity(outlook.config, need)) as client:
                 check_workers(client, need)
-                n = len(outlook.work)
-                log.info("%d shard%s to do; Dask's page is %s", n, "" if n == 1 else "s", client.dashboard_link)
-                do_shards(outlook, client, counts)
+                log.info("%s; Dask's page is %s", _said(len(outlook.work)), client.dashboard_link)
+                if outlook.work:
+                    do_shards(outlook, client, counts)
                 add_changes(client, outlook.opened_store, batch_seconds=outlook.config.limits.scan_seconds)
     summary = outlook.summary(counts)
     _for_show(lambda: create_markdown_artifact(as_markdown(summary, counts.reasons), key="summary"))
     return summary
+
+
+def _said(n_shards: int) -> str:
+    if n_shards == 0:
+        return "all scans are done, those of each patient are yet to be compared"
+    return f"{n_shards} shard{'' if n_shards == 1 else 's'} to do"
 
 
 def _progress_artifact() -> Callable[[float], None] | None:

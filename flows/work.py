@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
 
-from pipeline.errors import ServiceError
+from pipeline.errors import RequestError, ServiceError
 
 Row = dict[str, Any]
 """A row of the catalog or of the results."""
@@ -71,7 +71,7 @@ def attempt(item: Any, job: Job) -> Outcome:
     try:
         with deadline(job.seconds):
             return Outcome(row=job(item))
-    except ServiceError as error:
+    except (ServiceError, RequestError) as error:  # this worker lacks a variable or a package: no fault of the item
         return Outcome(service=str(error))
     except MemoryError:
         return Outcome(lacked_memory=True)

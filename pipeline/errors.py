@@ -6,6 +6,7 @@
     │   ├── SourceError     no such source, or nothing in it
     │   ├── ModelError      no such model, its weights differ, it does not fit
     │   ├── StoreError      the store is not ours, newer than this program, or in use for another cohort
+    │   │   └── DamagedError    something in it is damaged, or not all there
     │   └── QueryError      bad SQL, or SQL that would write or leave the store
     ├── ServiceError        a service was not there: exit code 3, the scans stay pending     (also a ConnectionError)
     └── ScanError           something is wrong with one scan: a row with its reason, the rest goes on
@@ -42,6 +43,10 @@ class ModelError(RequestError):
 
 class StoreError(RequestError):
     """The store is not a store, or was written by a newer layout."""
+
+
+class DamagedError(StoreError):
+    """Something that should lie in the store is damaged there, or gone."""
 
 
 class QueryError(RequestError):

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.dicom.quiet import quiet
 from pipeline.dicom.reader import SourceVolume, read_dicom
-from pipeline.errors import ScanError, ServiceError
+from pipeline.errors import RequestError, ScanError, ServiceError
 from pipeline.grid import Grid, Volume
 from pipeline.meter import Meter, metered
 from pipeline.sandbox import run_sandboxed
@@ -32,6 +32,7 @@ def ingest_series(
 
     Raises:
         ServiceError: the source or the store does not answer.
+        RequestError: this machine lacks what the storage options ask for.
     """
     with metered() as meter:
         row = _row(entry, shard=shard, attempt=attempt, config=config)
@@ -50,7 +51,7 @@ def _outcome(entry: SeriesEntry, *, store: Store, shard: str, attempt: str, conf
             source = _read(entry, config)
         path = f"volumes/{shard}.zarr/{entry.series_key}/{attempt}"
         record = write_volume(store, path, source.volume, attributes=_attributes(entry, source))
-    except ServiceError:
+    except (ServiceError, RequestError):  # nothing is wrong with the series
         raise
     except ScanError as error:
         return {"status": "quarantined", "reason_code": error.reason.value, "reason": error.sentence}

@@ -107,9 +107,14 @@ class Sandbox:
             raise ScanError(
                 Reason.DECODE_CRASHED, f"the decoder ended by itself (exit code {self._process.returncode})"
             ) from None
+        except BaseException:  # else its answer, still on its way, would be taken for that of the next task
+            self.close()
+            raise
         finally:
             timer.cancel()
             timer.join()
+        if late.is_set():  # in time, and ended all the same
+            self.close()
         return self._answer(head), data
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ Started by `pipeline.sandbox` as `python -m pipeline.sandboxed MEMORY_MB`.
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -20,6 +21,7 @@ from pipeline.sandbox import Reply, read_message, write_message
 from schemas.reasons import Reason
 
 _GRACE_S = 5
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _OUT_OF_MEMORY = "decoding takes more than limits.decode_memory_mb = {memory_mb}: raise it, or check the file"
 
 
@@ -67,6 +69,8 @@ def _serve(request: dict[str, Any], payload: bytes) -> Reply:
     except MemoryError:
         return {"reason": Reason.OUT_OF_MEMORY.value, "sentence": _OUT_OF_MEMORY}, b""
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _NO_SPACE:
+            return {"service": "decoding: no space left for temporary files"}, b""
         return {"reason": Reason.UNREADABLE.value, "sentence": f"the file is damaged ({type(error).__name__})"}, b""
 
 

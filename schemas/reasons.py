@@ -47,6 +47,7 @@ class Reason(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     WORKER_DIED = "worker_died"
     # Ours
+    STORED_DAMAGED = "stored_damaged"
     ERROR = "error"
 
 
@@ -139,6 +140,10 @@ MEANING: dict[Reason, tuple[str, str]] = {
     Reason.WORKER_DIED: (
         "The worker ended while it did this scan, also alone.",
         "Look into the worker's log.",
+    ),
+    Reason.STORED_DAMAGED: (
+        "What the store holds of the scan is damaged, or gone.",
+        "`retry`: the scan is read from its source again.",
     ),
     Reason.ERROR: ("An error in spinetally itself.", "Report it, with the sentence."),
 }

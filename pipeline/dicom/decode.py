@@ -154,7 +154,9 @@ def _decode_by_gdcm(dataset: Dataset, syntax: UID, shape: tuple[int, int, int]) 
             dataset.save_as(file.name, enforce_file_format=False)
             pixels = sitk.GetArrayFromImage(sitk.ReadImage(file.name, imageIO="GDCMImageIO"))
             return used_bits(pixels.reshape(shape), dataset)
-        except Exception:
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno is not None:  # of the temporary file
+                raise
             raise _unreadable(syntax) from None
 
 

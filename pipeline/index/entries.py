@@ -56,6 +56,8 @@ class Described:
     person: Person
     clinical: Mapping[str, Any] = field(default_factory=dict)
     """What the manifest says in columns of the cohort's `clinical`."""
+    row: int = 0
+    """Number of the manifest's row that named it; 0 where none did."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class Describer:
                 columns=_nifti_columns(header),
                 masks=row.masks,
             )
-            yield Described(entry, person, row.clinical)
+            yield Described(entry, person, row.clinical, row.number)
 
     def broken(
         self,
@@ -137,7 +139,7 @@ class Describer:
                 is_absent=absent,
                 problem=(problem[0], why),
             )
-            yield Described(entry, person, row.clinical)
+            yield Described(entry, person, row.clinical, row.number)
 
     def _series(
         self, members: list[tuple[Found, Header]], institutions: Mapping[tuple[Any, Any], set[str]]
@@ -165,7 +167,7 @@ class Describer:
             for frame in header.frames
         ]
         for number, part in enumerate(split(slices, planar=nm.is_planar(common))):
-            yield Described(self._part(number, part, members, common, person), person, row.clinical)
+            yield Described(self._part(number, part, members, common, person), person, row.clinical, row.number)
 
     def _part(
         self,

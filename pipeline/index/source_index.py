@@ -72,7 +72,7 @@ def index_source(
         progress: called with files done and files to open.
 
     Raises:
-        SourceError: there is no such source, or no image in it.
+        SourceError: there is no such source, or no image in it, or rows of its manifest contradict each other.
         ServiceError: the service that holds it does not answer.
     """
     listing = list_source(config)
@@ -84,6 +84,7 @@ def index_source(
             "give the folder, prefix or manifest of the scans as `source`"
         )
     described = _describe(listing, records, Describer.of(config, identity))
+    _check_apart(described)
     masks = [
         MaskObject(file.uri, record)
         for file, (kind, record) in zip(listing.files, records, strict=True)
@@ -147,6 +148,22 @@ def _describe(listing: Listing, records: Sequence[Record], describer: Describer)
         problem = (MISSING[0], MISSING[1].format(number=row.number))
         described += describer.broken([_absent(row)], problem, absent=True)
     return described
+
+
+def _check_apart(described: Sequence[Described]) -> None:
+    """Refuse rows of a manifest that give one series two sets of masks or dates: one would silently be left out.
+
+    Raises:
+        SourceError: there are such rows.
+    """
+    seen: dict[str, Described] = {}
+    for each in described:
+        other = seen.setdefault(each.entry.series_key, each)
+        if other.row != each.row:
+            raise SourceError(
+                f"rows {other.row} and {each.row} of the manifest name copies of one series and do not say the same "
+                "of it: keep one of them, or let both say the same"
+            )
 
 
 def _found(file: SourceFile, record: str, listing: Listing) -> Found:

@@ -1,6 +1,7 @@
 """The edges that the store lacks, made and added.
 
     changes/recipe=<recipe_id>/<hash of the pairs in it>.parquet
+    changes/<attempt>/compared.json                 nothing was missing: all rows older than this attempt are compared
 
 Which pairs a file answers stands in its metadata: a pair of scans without lesions has no edge, and is done all the
 same. Pairs whose scans were done again have another `pair_id`; the view `edges` shows those of the rows that count.
@@ -11,7 +12,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+import posixpath
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 
 import duckdb
@@ -25,6 +27,10 @@ from schemas.edges import EDGES
 
 PAIRS = b"spinetally_pairs"
 """Key of a file's metadata that lists the pairs in it, as JSON."""
+
+FOLDER = "changes"
+MARK = "compared.json"
+"""What a pass that left nothing leaves, so that the next run need not look whether it was ended before."""
 
 BATCH = 64
 """Pairs per file, at about; the pairs of a patient stay together."""
@@ -55,7 +61,8 @@ def update_changes(
 
 def missing_pairs(store: Store, connection: duckdb.DuckDBPyConnection) -> list[Pair]:
     """The pairs of scans that no file of `changes/` answers, by recipe and patient in order of time."""
-    known = {pair_id for path in store.list("changes") for pair_id in _pairs_in(store, path)}
+    tables = (path for path in store.list(FOLDER) if path.endswith(".parquet"))
+    known = {pair_id for path in tables for pair_id in _pairs_in(store, path)}
     return [pair for pair in read_pairs(connection) if pair.pair_id not in known]
 
 
@@ -86,10 +93,31 @@ def commit_edges(store: Store, batch: Sequence[Pair], edges: list[Edge]) -> str:
     """Add the edges of some pairs of one recipe; the path of their file, named by the pairs."""
     pair_ids = sorted(pair.pair_id for pair in batch)
     name = hashlib.sha256("\n".join(pair_ids).encode()).hexdigest()[:24]
-    path = f"changes/recipe={batch[0].recipe_id}/{name}.parquet"
+    path = f"{FOLDER}/recipe={batch[0].recipe_id}/{name}.parquet"
     rows = table(edges, EDGES)
     store.write_table(path, rows.replace_schema_metadata({PAIRS: json.dumps(pair_ids)}))
     return path
+
+
+def mark_compared(store: Store, begun: str) -> None:
+    """Note that nothing is missing of the rows that were there when the attempt `begun` was named."""
+    store.write(f"{FOLDER}/{begun}/{MARK}", b"{}")
+
+
+def all_compared(paths: Iterable[str]) -> bool:
+    """Whether a pass that left nothing began after the newest row.
+
+    Args:
+        paths: of the store's catalog, results and changes.
+    """
+    rows, marks = [""], [""]
+    for path in paths:
+        folder, name = path.split("/")[0], posixpath.basename(path)
+        if folder in ("catalog", "results"):
+            rows.append(name.partition("-")[2].removesuffix(".parquet"))
+        elif folder == FOLDER and name == MARK:
+            marks.append(path.split("/")[1])
+    return max(rows) <= max(marks)
 
 
 def _pairs_in(store: Store, path: str) -> list[str]:

@@ -63,19 +63,23 @@ def levels_table(_: Store) -> pa.Table:
 def clinical_table(store: Store) -> pa.Table:
     """The cohort's own columns by `patient_key`.
 
-    Files have a row per series. Of a patient the last file counts, and in it the last value that is there.
+    Files have a row per series. Of a patient the last file counts, and in it the last value that is there. Only columns
+    of the newest file are shown: another was withdrawn from the cohort file.
     """
     found = store.read_all(path for path in store.list("clinical") if path.endswith(".parquet"))
     patients: dict[str, dict[str, Any]] = {}
     fields: dict[str, pa.Field] = {field.name: field for field in CLINICAL}
+    newest: pa.Schema | None = None
     for data in found.values():
         rows = pq.read_table(io.BytesIO(data))
+        newest = rows.schema
         for field in rows.schema:
             known = fields.setdefault(field.name, field)
             if known.type != field.type and not pa.types.is_null(field.type):
                 fields[field.name] = field if pa.types.is_null(known.type) else pa.field(field.name, pa.string())
         patients |= _last_values(rows)
-    shown = [field for field in fields.values() if field.name not in _SERIES_KEYS]
+    kept = {*CLINICAL.names, *(newest.names if newest is not None else ())} - _SERIES_KEYS
+    shown = [field for field in fields.values() if field.name in kept]
     columns = [_as_type([row.get(f.name) for row in patients.values()], f.type) for f in shown]
     return pa.table(columns, names=[field.name for field in shown])
 

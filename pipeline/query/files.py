@@ -49,7 +49,9 @@ def published(store: Store) -> dict[str, int]:
 
 
 def _is_table(name: str) -> bool:
-    return name.endswith((".parquet", "/made_from.json")) and not name.rsplit("/", 1)[-1].startswith(".")
+    return name.endswith((".parquet", "/made_from.json", "/compared.json")) and not name.rsplit("/", 1)[-1].startswith(
+        "."
+    )
 
 
 class StoreFiles(AbstractFileSystem):  # type: ignore[misc] # fsspec has no types

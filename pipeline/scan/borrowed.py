@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from pipeline.errors import ScanError
+from pipeline.errors import DamagedError, ScanError
 from pipeline.grid import Grid
 from pipeline.masks import LevelMask
 from pipeline.store import Store
@@ -33,7 +33,10 @@ def borrowed_levels(store: Store, labels_uri: str | None, *, onto: Grid) -> Leve
             Reason.MASK_MISSING,
             "the recipe takes levels from another scan of the study, and none with this frame of reference has levels",
         )
-    stored = read_stored_masks(store, labels_uri)
+    try:
+        stored = read_stored_masks(store, labels_uri)
+    except DamagedError:
+        raise ScanError(Reason.MASK_MISSING, "the levels of the other scan are damaged in the store") from None
     if stored.levels is None or stored.grid is None:
         raise ScanError(Reason.MASK_MISSING, "the other scan of the study has no levels")
     affine = np.linalg.inv(_zyx(stored.grid)) @ _zyx(onto)

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from pipeline.errors import GpuMemoryError, ModelError, ScanError, ServiceError
+from pipeline.errors import DamagedError, GpuMemoryError, ModelError, RequestError, ScanError, ServiceError
 from pipeline.meter import Meter, metered
 from pipeline.models.device import choose_backend, choose_device, clocked, device_name, release_cached_memory
 from pipeline.recipe import ResolvedRecipe
@@ -28,6 +28,7 @@ from pipeline.store.volumes import read_volume, write_labels
 from pipeline.tally import tally_scan
 from schemas.reasons import Reason
 
+_DAMAGED = "its voxels are damaged in the store, or not all there: `retry` reads it from its source again"
 _OURS = Path(__file__).resolve().parents[2]
 
 
@@ -48,6 +49,7 @@ def process_scan(
 
     Raises:
         ServiceError: the store or a service was not there; the scan stays pending.
+        RequestError: this machine lacks what the storage options ask for; the scan stays pending.
         MemoryError: there was too little memory, and the scan was not alone.
     """
     with metered() as meter, clocked() as clock:
@@ -67,7 +69,9 @@ def _outcome(
         return {"status": "ok"} | _process(request, recipe, attempt, workplace, meter)
     except ModelError as error:
         return _row_of(Reason.MODEL_UNFIT, str(error), "quarantined")
-    except ServiceError:
+    except DamagedError:
+        return _row_of(Reason.STORED_DAMAGED, _DAMAGED, "failed")
+    except (ServiceError, RequestError):  # nothing is wrong with the scan
         raise
     except Exception as error:
         if workplace.on_gpu_full == "cpu" and _is_gpu_memory(error):

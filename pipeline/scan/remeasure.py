@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.errors import StoreError
+from pipeline.errors import DamagedError
 from pipeline.masks import LesionMask, LevelMask
 from pipeline.recipe import ResolvedRecipe
 from pipeline.scan.request import Earlier, ScanRequest
@@ -35,7 +35,7 @@ def recalled(store: Store, earlier: Earlier | None) -> tuple[LevelMask | None, L
         return None
     try:
         stored = read_stored_masks(store, earlier.labels_uri)
-    except StoreError as error:
+    except DamagedError as error:
         log.info("not measured again from stored masks, but found again: %s", error)
         return None
     if not stored.knows_parts:

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 import zarr.storage
 from zarr.abc.store import Store as ZarrStore
 
-from pipeline.errors import ServiceError, StoreError
+from pipeline.errors import DamagedError, ServiceError, StoreError
 from pipeline.store.filesystem import check_bucket, filesystem_options, wait, with_patience
 from pipeline.store.filesystem import from_environment as from_environment
 from pipeline.store.filesystem import open_filesystem as open_filesystem
@@ -203,14 +203,14 @@ class Store:
 
         Raises:
             ServiceError: less of it came than there is.
-            StoreError: it is damaged where it lies.
+            DamagedError: it is damaged where it lies.
         """
         data = self.read(path)
         try:
             return pq.read_table(io.BytesIO(data), columns=None if columns is None else [*columns])
         except (pa.ArrowInvalid, OSError) as error:
             self.check_whole(path, data)
-            raise StoreError(f"{path} is damaged ({type(error).__name__}): remove it, and run again") from error
+            raise DamagedError(f"{path} is damaged ({type(error).__name__}): remove it, and run again") from error
 
     def check_whole(self, path: str, data: bytes) -> None:
         """See whether all of a file came, when it makes no sense.

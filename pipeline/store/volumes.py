@@ -35,7 +35,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore
 
-from pipeline.errors import StoreError
+from pipeline.errors import DamagedError
 from pipeline.grid import Grid, Volume
 from pipeline.store.files import Store
 from pipeline.store.zarr_shard import CODEC, LEVEL, decode_shard, encode_shard
@@ -110,7 +110,7 @@ def read_volume(store: Store, volume_uri: str) -> Volume:
     """The volume behind a `volume_uri` of the catalog.
 
     Raises:
-        StoreError: it is not there, or damaged.
+        DamagedError: it is not there, or damaged.
         ServiceError: the store was not there.
     """
     attribute, arrays = _read_group(store, volume_uri, ["0"])
@@ -145,7 +145,7 @@ def read_labels(store: Store, labels_uri: str) -> tuple[npt.NDArray[np.uint16] |
     """The masks (lesions, levels) behind a `labels_uri` of the results, each None where there is none.
 
     Raises:
-        StoreError: they are not there, or damaged.
+        DamagedError: they are not there, or damaged.
         ServiceError: the store was not there.
     """
     masks, _ = read_masks(store, labels_uri, ("lesions", "levels"))
@@ -158,7 +158,7 @@ def read_masks(
     """Those masks of a scan that there are of the named ones, and the grid that they lie on.
 
     Raises:
-        StoreError: they are not there, or damaged.
+        DamagedError: they are not there, or damaged.
         ServiceError: the store was not there.
     """
     attribute, _ = _read_group(store, labels_uri, ())
@@ -171,7 +171,7 @@ def read_stored_masks(store: Store, labels_uri: str) -> StoredMasks:
     """Everything behind a `labels_uri` of the results.
 
     Raises:
-        StoreError: it is not there, or damaged.
+        DamagedError: it is not there, or damaged.
         ServiceError: the store was not there.
     """
     attribute, _ = _read_group(store, labels_uri, ())
@@ -197,7 +197,7 @@ def grid_of(attribute: Any, shape: tuple[int, ...]) -> Grid:
     """The grid in an attribute `spinetally`, or in a row of the catalog.
 
     Raises:
-        StoreError: a part of it is missing.
+        DamagedError: a part of it is missing.
     """
     try:
         return Grid(
@@ -207,7 +207,7 @@ def grid_of(attribute: Any, shape: tuple[int, ...]) -> Grid:
             direction=tuple(float(x) for x in attribute["direction"]),
         )
     except (KeyError, TypeError, IndexError) as error:
-        raise StoreError(f"a stored volume lacks its geometry ({error}): ingest it again with `retry`") from error
+        raise DamagedError(f"a stored volume lacks its geometry ({error}): ingest it again with `retry`") from error
 
 
 def _encoded(attributes: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> dict[str, bytes]:
@@ -246,7 +246,7 @@ def _unpacked(packed: str) -> npt.NDArray[np.uint8]:
     try:
         return np.frombuffer(zlib.decompress(base64.b64decode(packed)), dtype=np.uint8)
     except (ValueError, zlib.error) as error:
-        raise StoreError("the parts of vertebrae in stored masks are damaged: find them again") from error
+        raise DamagedError("the parts of vertebrae in stored masks are damaged: find them again") from error
 
 
 def _read_group(store: Store, uri: str, names: Iterable[str]) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
@@ -256,13 +256,13 @@ def _read_group(store: Store, uri: str, names: Iterable[str]) -> tuple[dict[str,
     try:
         read = store.read_all(f"{uri}/{path}" for path in paths)
     except FileNotFoundError as error:
-        raise StoreError(f"what should be stored at {uri} is not there, or not all of it: ingest it again") from error
+        raise DamagedError(f"what should be stored at {uri} is not there, or not all of it: ingest it again") from error
     try:
         return _decoded({path: read[f"{uri}/{path}"] for path in paths}, names)
     except (ValueError, RuntimeError, KeyError, TypeError) as error:
         for path, data in read.items():
             store.check_whole(path, data)
-        raise StoreError(f"what is stored at {uri} is damaged ({type(error).__name__}): ingest it again") from error
+        raise DamagedError(f"what is stored at {uri} is damaged ({type(error).__name__}): ingest it again") from error
 
 
 def _decoded(files: dict[str, bytes], names: list[str]) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:

@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.errors import ServiceError
 from pipeline.ingest import ingest_series
 from pipeline.scan.process import process_scan
-from pipeline.store import Store
+from pipeline.store import Store, from_environment
 
 
 def double(item: int) -> dict[str, Any]:
@@ -104,6 +104,11 @@ def process_badly(request: Any, *, recipe: Any, attempt: str, workplace: Any, al
 def never(*_: Any, **__: Any) -> dict[str, Any]:
     """Must not be called."""
     raise AssertionError("nothing was to be done")
+
+
+def lacks_a_variable(*_: Any, **__: Any) -> dict[str, Any]:
+    """This worker cannot open the source."""
+    return from_environment({"key": "$TALLY_NOWHERE"})
 
 
 def store_away(*_: Any, **__: Any) -> dict[str, Any]:

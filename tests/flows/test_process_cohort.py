@@ -163,7 +163,70 @@ def test_scans_of_one_patient_are_compared_once(cohort: Any, tmp_path: Path) -> 
         until(month)
         launch(config)
         assert len(_ask(config, pairs)) == n_pairs
-        assert len(Store.open(config.store).list("changes")) == n_files, "what was compared is not compared again"
+        assert len(_edge_files(config)) == n_files, "what was compared is not compared again"
+
+
+def _edge_files(config: Any) -> list[str]:
+    return [path for path in Store.open(config.store).list("changes") if path.endswith(".parquet")]
+
+
+def test_a_run_that_ended_before_it_compared_is_made_up_for(
+    cohort: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_manifest(tmp_path, [
+        {"uri": f"scans/s{i}.nii.gz", "patient_id": "one", "study_date": f"2020-0{i}-01", "modality": "CT",
+         "lesions_uri": f"scans/s{i}_lesions.nii.gz"}
+        for i in (1, 2)
+    ])  # fmt: skip
+
+    def end(*_: Any, **__: Any) -> int:
+        raise ServiceError("everything was killed")
+
+    config = cohort()
+    with monkeypatch.context() as patch:
+        patch.setattr("flows.process_cohort.add_changes", end)
+        with pytest.raises(ServiceError):
+            launch(config)
+    assert _ask(config, "SELECT count(*) AS n FROM scans") == [{"n": 2}]
+    assert not _edge_files(config)
+    assert launch(config, stages=ONLY_LOOKS)["done_before"] == 2
+    assert len(_edge_files(config)) == 1
+    files = Store.open(config.store).list("")
+    launch(config, stages=ONLY_LOOKS)
+    assert Store.open(config.store).list("") == files, "and once is enough"
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(path.read_bytes()[:-9]), Path.unlink])
+def test_voxels_that_were_damaged_in_the_store_are_read_again(cohort: Any, tmp_path: Path, spoil: Any) -> None:
+    config = cohort()
+    launch(config, limit=2)
+    for path in (tmp_path / "store" / "volumes").rglob("c/0/0/0"):
+        spoil(path)
+    other = cohort(recipe={"CT": {"lesions": {"model": "precomputed", "labels": "binary"}}})
+    assert launch(other)["failed"] == 2
+    (said,) = _ask(other, "SELECT DISTINCT reason_code, reason FROM scans WHERE status != 'ok'")
+    assert said["reason_code"] == "stored_damaged"
+    assert "`retry`" in said["reason"]
+    summary = launch(other, retry=Retry())
+    assert (summary["ingested"], summary["processed"], summary["failed"]) == (2, 2, 0)
+    assert launch(other, stages=ONLY_LOOKS)["done_before"] == 5
+
+
+def test_columns_that_the_cohort_file_no_longer_lists_are_not_shown(cohort: Any, tmp_path: Path) -> None:
+    write_manifest(tmp_path, [{"uri": "scans/s1.nii.gz", "patient_id": "one", "tumour": "lung", "job": "sailor"}])
+    for columns in (["tumour", "job"], ["tumour"], [], ["job"]):
+        config = cohort(clinical=columns)
+        launch(config)
+        rows = run_query(config.store, "FROM clinical")
+        assert rows.column_names == ["patient_key", *columns]
+
+
+def test_a_worker_without_a_variable_leaves_scans_pending(cohort: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.tasks.RETRY_SECONDS", [])
+    config = cohort()
+    with pytest.raises(ServiceError, match="TALLY_NOWHERE"):
+        launch(config, stages=Stages(ingest=fakes.lacks_a_variable))
+    assert not Store.open(config.store).list("catalog")
 
 
 def test_a_wrong_request_writes_nothing(cohort: Any, tmp_path: Path) -> None:

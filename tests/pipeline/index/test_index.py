@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import gzip
 import shutil
 from pathlib import Path
@@ -231,3 +232,25 @@ def test_a_manifest_says_who_where_and_what(tmp_path: Path) -> None:
     assert "row 3" in gone.problem[1]
     assert sorted(found.clinical["tumour"].to_pylist()) == ["breast", "breast", "lung"]
     assert "secret" not in found.clinical.column_names
+
+
+def test_copies_of_one_series_of_which_rows_say_different_things_are_refused(tmp_path: Path, shared_data: Path) -> None:
+    for name in ("one", "two"):
+        shutil.copytree(shared_data / "seg_liver_spine_dcmqi/ct_image", tmp_path / name)
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("uri,lesions_uri\none,x.nii\ntwo,y.nii\n")
+    with pytest.raises(SourceError, match=r"rows 1 and 2 .* one series"):
+        index(manifest)
+    manifest.write_text("uri,lesions_uri\none,x.nii\ntwo,x.nii\n")
+    [series] = index(manifest).series
+    assert len(series.files) == 6
+
+
+def test_a_file_that_cannot_be_read_on_is_a_row(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(scans))
+
+    monkeypatch.setattr("pipeline.index.inspection._inspect", broken)
+    found = index(scans)
+    assert found.counts["unreadable"] == 9
+    assert all(str(scans) not in str(s.problem) for s in found.series)

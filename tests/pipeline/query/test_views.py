@@ -254,6 +254,11 @@ def test_clinical_columns_are_the_cohorts_own_and_the_last_write_counts(cohort: 
     ]
     rows = ask(cohort, "SELECT tumour, sum(n_lesions) AS n FROM patients JOIN clinical USING (patient_key) GROUP BY 1")
     assert rows == [{"tumour": "kidney", "n": 4}]
+    cohort.write_table("clinical/3.parquet", pa.table({"patient_key": ["p1"], "age": [62]}))
+    assert ask(cohort, "FROM clinical ORDER BY 1") == [
+        {"patient_key": "p1", "age": 62},
+        {"patient_key": "p2", "age": None},
+    ], "a column that was withdrawn"
 
 
 def test_files_of_an_older_program_lack_columns_which_are_null(store: Store, ask: Ask) -> None:
