@@ -99,6 +99,15 @@ def forget(store: Store, patient_key: str) -> ForgetSummary:
     return ForgetSummary(sum(removed), sum(n > 0 for n in removed), len(groups))
 
 
+def check_patient(store: Store, patient_key: str) -> None:
+    """See whether there is anything to forget.
+
+    Raises:
+        RequestError: the store knows no such patient.
+    """
+    _traces(store, patient_key)
+
+
 def patient_keys(store: Store, patient_id: str) -> list[str]:
     """The keys of a PatientID in this store; several where sites use the same one."""
     found: set[str] = set()

@@ -91,7 +91,9 @@ def export(
     segmentation: Annotated[
         Segmentation, typer.Option(help="What DICOM SEG is written as; few viewers read labelmap.")
     ] = Segmentation.BINARY,
-    recipe: Annotated[list[str] | None, typer.Option("--recipe", metavar="ID", help="Only these recipes.")] = None,
+    recipe: Annotated[
+        list[str] | None, typer.Option("--recipe", metavar="ID", help="Only these recipes; first digits do.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write flat tables, masks as NIfTI, DICOM SEG and SR; exported.csv there lists every file and omission."""

@@ -31,14 +31,18 @@ def compact(cohort: CohortArgument, as_json: JsonOption = False) -> None:
 
 def verdict(
     cohort: CohortArgument,
-    decisions: Annotated[Path, typer.Argument(metavar="FILE.csv", help="Readers' decisions.", show_default=False)],
+    decisions: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE.csv",
+            help="Columns series_key, decision, reader (a pseudonym), lesion_id; where wanted recipe_id, comment, "
+            "decided_at, and for an edit new_level, new_lesion_type. It is taken whole or not at all.",
+            show_default=False,
+        ),
+    ],
     as_json: JsonOption = False,
 ) -> None:
-    """Add readers' decisions about lesions: accept, reject, edit, comment.
-
-    The CSV has the columns series_key, decision, reader (a pseudonym), lesion_id; where wanted recipe_id, comment,
-    decided_at, and for an edit new_level, new_lesion_type. It is taken whole or not at all.
-    """
+    """Add readers' decisions about lesions: accept, reject, edit, comment."""
     from pipeline.store import Store
     from pipeline.verdicts import add_verdicts
 

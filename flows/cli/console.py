@@ -36,7 +36,8 @@ def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[Any]], 
     say(title)  # not the table's own title, which is broken where the table is narrow
     table = Table()
     for position, name in enumerate(head):
-        table.add_column(name, justify="right" if position >= len(head) - numbers else "left")
+        # folded, not cut: a key must be there to be copied however narrow the terminal is
+        table.add_column(name, justify="right" if position >= len(head) - numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(
             *("" if value is None else f"{value:,}" if isinstance(value, int) else str(value) for value in row)

@@ -111,7 +111,7 @@ def _print(levels: list[dict[str, Any]], failures: list[dict[str, Any]], store: 
 
 
 def _print_evaluation(summary: dict[str, Any]) -> None:
-    from flows.cli.evaluation import print_evaluation
+    from flows.cli.evaluation_summary import print_evaluation
 
     say()
     print_evaluation(summary)

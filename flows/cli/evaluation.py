@@ -1,4 +1,4 @@
-"""`spinetally evaluate`, and how it is printed: the parts of a cohort side by side, their difference first."""
+"""`spinetally evaluate`."""
 
 from __future__ import annotations
 
@@ -8,28 +8,30 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli.console import CohortArgument, JsonOption, files_bar, print_json, print_table, say
+from flows.cli.console import CohortArgument, JsonOption, files_bar, print_json
+from flows.cli.evaluation_summary import print_evaluation
 from flows.cohort_file import load_cohort
 from schemas.config import CohortConfig
-from schemas.evaluation import SPLITS
-
-FEW = 20
-"""Fewer patients than these, and the page says how few there are."""
 
 
 def evaluate(
     cohort: CohortArgument,
     against: Annotated[
         str | None,
-        typer.Option("--against", metavar="RECIPE", help="Also compare every other recipe with this one, in pairs."),
+        typer.Option(
+            "--against",
+            metavar="RECIPE",
+            help="Also compare every other recipe with this one, in pairs; its first digits do.",
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Hold the results against the reference standard, with confidence intervals."""
     config = load_cohort(cohort)
+    first = None if against is None else _recipe_named(config, against)  # before the long part
     summary = evaluate_cohort_file(config)
-    if against is not None:
-        summary["comparisons"] = _compare(config, against, list(summary["recipes"]))
+    if first is not None:
+        summary["comparisons"] = _compare(config, first, list(summary["recipes"]))
     if as_json:
         print_json(summary)
     else:
@@ -60,6 +62,13 @@ def _counted(progress: Callable[[int, int], None], function: Callable[[Any], Any
     return found
 
 
+def _recipe_named(config: CohortConfig, name: str) -> str:
+    from pipeline.evaluate.evaluation import recipe_named
+    from pipeline.store import Store
+
+    return recipe_named(Store.open(config.store, storage_options=config.storage_options), name)
+
+
 def _compare(config: CohortConfig, first: str, recipes: list[str]) -> list[dict[str, Any]]:
     from pipeline.evaluate.evaluation import compare_store
     from pipeline.store import Store
@@ -72,102 +81,3 @@ def _compare(config: CohortConfig, first: str, recipes: list[str]) -> list[dict[
         if second != first
         for row in compare_store(store, first, second, settings=config.evaluation)
     ]
-
-
-def print_evaluation(summary: dict[str, Any]) -> None:
-    """The main figures of every recipe, and what they do not rest on."""
-    for recipe_id, recipe in summary["recipes"].items():
-        parts = {name: recipe["parts"][name] for name in (*SPLITS, "all") if name in recipe["parts"]}
-        _print_recipe(recipe_id, recipe, parts)
-    if rows := summary.get("comparisons"):
-        print_table(
-            f"Compared with recipe {rows[0]['against']}, scan by scan",
-            ["recipe", "part", "difference in", "value (95 % interval)"],
-            [
-                [
-                    r["recipe"],
-                    r["split"],
-                    f"{r['unit']} {_plain(r['metric'].removeprefix('difference_'))}",
-                    _said(r, "+.3f"),
-                ]
-                for r in rows
-            ],
-        )
-    if summary["readers"]:
-        print_table(
-            "Between readers",
-            ["measure", "value (95 % interval)"],
-            [[_plain(f["metric"].removeprefix("reader_")), _said(f)] for f in summary["readers"]],
-        )
-    _print_reference(summary)
-
-
-def _print_recipe(recipe_id: str, recipe: dict[str, Any], parts: dict[str, list[dict[str, Any]]]) -> None:
-    from pipeline.evaluate.statistics.resampling import LEAST_PATIENTS
-
-    drops = {(f["unit"], f["metric"].removeprefix("drop_")): f for f in recipe["drops"]}
-    for (unit, metric), figure in drops.items():
-        say(f"{unit} {_plain(metric)}, from internal to external: {_said(figure, '+.2f')}")
-    found = {name: {(f["unit"], f["metric"]): f for f in figures} for name, figures in parts.items()}
-    kinds = list(dict.fromkeys(kind for figures in found.values() for kind in figures))
-    rows = [
-        [f"{unit} {_plain(metric)}", *(_said(figures.get((unit, metric)), counts=True) for figures in found.values())]
-        for unit, metric in kinds
-    ]
-    print_table(f"Against the reference standard, recipe {recipe_id}", ["value (95 % interval)", *parts], rows)
-    if left := recipe["scans_in_no_part"]:
-        say(f"{left} scans with a reference are in no part of the cohort, and so in no figure: name their part.")
-    if shared := recipe["sites_in_several_parts"]:
-        said = f"{len(shared)} sites ({', '.join(shared[:3])}, ...)" if len(shared) > 3 else ", ".join(shared)
-        say(f"In more than one part: {said}. External are other patients there, but not another place.")
-    few = [f"{_many(n, 'patient')} in {name}" for name, n in recipe["patients_of_part"].items() if n < LEAST_PATIENTS]
-    if recipe["patients"] < FEW:
-        few = [_many(recipe["patients"], "patient"), _many(recipe["true_lesions"], "true lesion")]
-    if few:
-        say(
-            f"Only {', '.join(few)}: the intervals are wide, and below {LEAST_PATIENTS} patients a part they take the "
-            "lesions of a patient for unrelated."
-        )
-
-
-def _print_reference(summary: dict[str, Any]) -> None:
-    counts = summary["references"]
-    parts = [f"{counts['ok']} annotations read"]
-    parts += [f"{counts['unplaced']} of scans that have no volume"] if counts["unplaced"] else []
-    if counts["failed"]:
-        reasons = ", ".join(f"{reason} {n}" for reason, n in summary["reference_reasons"].items())
-        parts.append(f"{counts['failed']} could not be read ({reasons}): the view `reference_standard` says which")
-    outside = summary["lesions_outside_their_volume"]
-    if further := summary["references_not_compared"]:
-        parts.append(
-            f"{further} further series with a reference are other series of a study, or of no recipe: in no figure"
-        )
-    parts += [f"{outside} true lesions outside their volume, not counted"] if outside else []
-    say("; ".join(parts))
-    if missing := summary["annotation"]["not_stated"]:
-        say(f"Not stated of the reference standard: {', '.join(map(_plain, missing))}")
-
-
-def _many(n: int, what: str) -> str:
-    return f"{n:,} {what}" + ("" if n == 1 else "s")
-
-
-def _plain(metric: str) -> str:
-    from pipeline.evaluate.summary import PLAIN
-
-    return PLAIN.get(metric, metric.replace("_", " "))
-
-
-def _said(figure: dict[str, Any] | None, form: str = ".2f", *, counts: bool = False) -> str:
-    """`0.61 (0.36 to 0.81), 11 of 18`, or why there is no value."""
-    if figure is None:
-        return ""
-    if figure.get("value") is None:
-        return str(figure.get("note") or "not estimable")
-    text = f"{figure['value']:{form}}"
-    if figure.get("low") is not None and figure.get("high") is not None:
-        text += f" ({figure['low']:{form}} to {figure['high']:{form}})"
-    top, bottom = figure.get("numerator"), figure.get("denominator")
-    if counts and top is not None and bottom is not None and float(top).is_integer():
-        text += f", {top:.0f} of {bottom:.0f}" if figure["metric"] != "false_positives_per_scan" else ""
-    return text

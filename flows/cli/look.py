@@ -21,7 +21,7 @@ def view(
         "cohort.yaml"
     ),
     recipe: Annotated[
-        str | None, typer.Option(metavar="ID", help="Whose masks; the newest result's by default.")
+        str | None, typer.Option(metavar="ID", help="Whose masks, its first digits do; the newest result's by default.")
     ] = None,
     port: Annotated[int, typer.Option(help="Of the loopback; 0 takes a free one.")] = 0,
     browser: Annotated[bool, typer.Option(help="Open it in the browser.")] = True,

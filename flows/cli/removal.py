@@ -39,15 +39,18 @@ def forget(
     as_json: JsonOption = False,
 ) -> None:
     """Remove one patient everywhere; it cannot be undone."""
+    from pipeline.housekeeping import check_patient, patient_keys
     from pipeline.housekeeping import forget as remove
-    from pipeline.housekeeping import patient_keys
     from pipeline.store import Store
 
     config = load_cohort(cohort)
     store = Store.open(config.store, storage_options=config.storage_options)
     keys = patient_keys(store, patient) if is_id else [patient]
-    if len(keys) != 1:
-        raise RequestError(f"{len(keys)} patients of the store have this PatientID: give the patient_key of one")
+    if not keys:
+        raise RequestError("no patient of the store has this PatientID: check it, or give a patient_key without --id")
+    if len(keys) > 1:
+        raise RequestError(f"{len(keys)} patients have this PatientID: give the patient_key of one: {', '.join(keys)}")
+    check_patient(store, keys[0])
     if not yes and not typer.confirm("Remove this patient from every table and all arrays?", err=True):
         raise RequestError("nothing was removed")
     removed = remove(store, keys[0])

@@ -65,6 +65,7 @@ def _run(config: CohortConfig, limit: int | None, again: Retry | None, as_json: 
 def print_summary(summary: dict[str, Any]) -> None:
     """The summary of a run for people."""
     words = {name.replace("_", " "): value for name, value in summary.items() if name not in ("recipes", "seconds")}
+    words["lesions in those processed"] = words.pop("lesions")
     print_table("Summary", ["", "n"], list(words.items()), numbers=1)
     recipes = ", ".join(f"{modality} {recipe_id}" for modality, recipe_id in summary["recipes"].items())
     say(f"{summary['seconds']:,} s; recipes: {recipes}")
@@ -79,6 +80,10 @@ def _forecast(config: CohortConfig, limit: int | None, as_json: bool) -> None:
     if as_json:
         print_json(facts)
     else:
-        print_table("A run would do", ["", "n"], [(name.replace("_", " "), v) for name, v in facts.items()], numbers=1)
+        known = {name: value for name, value in facts.items() if value is not None}
+        if "cost" not in known:
+            known.pop("currency")
+        rows = [(name.replace("_mb", ", MB").replace("_", " "), value) for name, value in known.items()]
+        print_table("A run would do", ["", "n"], rows, numbers=1)
         if facts["slot_hours"] is None:
             say("Hours and cost follow from scans that are done: do some first, with `--limit 10`.")

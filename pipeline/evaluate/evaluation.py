@@ -160,7 +160,20 @@ def _evaluate(
     cohort = build_cohort(scans.filter(known), *(rows.filter(_among(rows, wanted)) for rows in (matches, levels)))
     series = cohort.scans.series.tolist()
     result = evaluate_cohort(cohort, settings, attributes=scan_attributes(connection, series, settings.subgroups))
-    return _with_differences(result, recipe_id, connection, settings)
+    result = _with_differences(result, recipe_id, connection, settings)
+    return replace(result, n_without_reference=_without_reference(recipe_id, scans["study_key"], connection))
+
+
+_UNREFERENCED = """
+SELECT count(DISTINCT study_key) FROM scans ANTI JOIN wanted_studies USING (study_key)
+WHERE recipe_id = ? AND status = 'ok' AND is_primary"""
+
+
+def _without_reference(recipe_id: str, studies: pa.ChunkedArray, connection: duckdb.DuckDBPyConnection) -> int:
+    connection.register("wanted_studies", pa.table({"study_key": studies}))
+    found = connection.execute(_UNREFERENCED, [recipe_id]).fetchall()
+    connection.unregister("wanted_studies")
+    return int(found[0][0])
 
 
 def _among(rows: pa.Table, wanted: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -191,6 +204,24 @@ def _recipes(connection: duckdb.DuckDBPyConnection, wanted: Sequence[str] | None
     if not known:
         raise RequestError("the store holds no result to evaluate: run `spinetally run` first")
     return known if wanted is None else list(wanted)
+
+
+def recipe_named(store: Store, name: str) -> str:
+    """The recipe with results that has this id, or whose id begins so.
+
+    Raises:
+        RequestError: none or several do; it names those that there are.
+    """
+    connection = connect(store)
+    try:
+        known = [row[0] for row in connection.execute("SELECT DISTINCT recipe_id FROM scans ORDER BY 1").fetchall()]
+    finally:
+        connection.close()
+    found = [recipe_id for recipe_id in known if recipe_id.startswith(name)]
+    if len(found) != 1:
+        problem = f"{len(found)} recipes begin with {name!r}" if found else f"no recipe {name!r} has results here"
+        raise RequestError(f"{problem}; those that have: {', '.join(known) or 'none'}")
+    return found[0]
 
 
 def _readers(references: pa.Table, compared: set[str], store: Store, settings: Evaluation) -> list[Figure]:

@@ -59,6 +59,8 @@ class RecipeResult:
     sites: list[SiteEstimate]
     whole: Cohort
     """Every scan with a reference."""
+    n_without_reference: int = 0
+    """Studies with a result but no reference: in no figure."""
 
 
 def evaluate_part(

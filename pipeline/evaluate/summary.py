@@ -33,6 +33,7 @@ PLAIN = {
     "froc_score": "sensitivity, mean over 1/8 to 8 false positives per scan",
     "sensitivity_all_scans": "sensitivity, scans without a result counted as missed",
     "dice_of_found": "Dice of those found",
+    "f1": "F1",
 }
 """Metric to how it is called where people read; others by their names with spaces."""
 
@@ -71,6 +72,7 @@ def _recipe(result: RecipeResult) -> dict[str, Any]:
     scans = result.whole.scans
     return {
         "scans": Counter(scans.status.tolist()),
+        "studies_without_reference": result.n_without_reference,
         "scans_in_no_part": 0 if "all" in result.parts else int((scans.split == None).sum()),  # noqa: E711 -- an array
         "sites_in_several_parts": _sites_in_several_parts(result),
         "patients": int(result.whole.patients.size),

@@ -61,7 +61,7 @@ def export_store(
         destination: folder or `s3://bucket/prefix`; files there are written over.
         kinds: what to write.
         segmentation: BINARY, or LABELMAP for those who can read it.
-        recipe_ids: which recipes; None for all.
+        recipe_ids: which recipes, by their first digits; None for all.
         storage_options: for fsspec, for the destination and the source's images.
         progress: told the scans done and all scans to do.
 
@@ -76,7 +76,7 @@ def export_store(
     target, summary = Destination(destination, storage_options or {}), ExportSummary()
     written: list[dict[str, str | None]] = []
     with connect(store) as connection:
-        _check_recipes(connection, recipe_ids)
+        recipe_ids = _named_recipes(connection, recipe_ids)
         if "tables" in kinds:
             summary.rows = export_tables(connection, target, recipe_ids)
         scans = find_scans(connection, recipe_ids) if {"nifti", "dicom"} & set(kinds) else []
@@ -104,12 +104,18 @@ def export_store(
     return summary
 
 
-def _check_recipes(connection: duckdb.DuckDBPyConnection, wanted: Sequence[str] | None) -> None:
-    known = {recipe_id for (recipe_id,) in connection.execute("SELECT DISTINCT recipe_id FROM scans").fetchall()}
-    if missing := sorted(set(wanted or ()) - known):
-        raise RequestError(
-            f"recipe {missing[0]} has no result in this store; those that have: {', '.join(sorted(known)) or 'none'}"
-        )
+def _named_recipes(connection: duckdb.DuckDBPyConnection, wanted: Sequence[str] | None) -> list[str] | None:
+    """Whole ids of recipes whose first digits are given; None of None."""
+    found = connection.execute("SELECT DISTINCT recipe_id FROM scans ORDER BY 1").fetchall()
+    known = [recipe_id for (recipe_id,) in found]
+    named = []
+    for name in wanted or ():
+        like = [recipe_id for recipe_id in known if recipe_id.startswith(name)]
+        if len(like) != 1:
+            problem = "has no result in this store" if not like else f"could be {len(like)}"
+            raise RequestError(f"recipe {name} {problem}; those that have results: {', '.join(known) or 'none'}")
+        named += like
+    return None if wanted is None else named
 
 
 def _line(scan: ExportScan, kind: str, *, path: str | None = None, reason: str | None = None) -> dict[str, str | None]:

@@ -18,8 +18,10 @@ from pipeline.store.volumes import read_labels, read_volume
 _SCAN = """
 SELECT s.series_key, s.modality, s.intensity_unit AS unit, s.volume_uri, c.recipe_id, c.labels_uri, c.status
 FROM series s LEFT JOIN scans c
-    ON c.series_key = s.series_key AND c.status = 'ok' AND ($recipe IS NULL OR c.recipe_id = $recipe)
+    ON c.series_key = s.series_key AND c.status = 'ok' AND ($recipe IS NULL OR starts_with(c.recipe_id, $recipe))
 WHERE starts_with(s.series_key, $key) ORDER BY c.finished_at DESC NULLS LAST"""
+
+_RECIPES = "SELECT recipe_id FROM scans WHERE series_key = ? AND status = 'ok' ORDER BY recipe_id"
 
 _LESIONS = """
 SELECT lesion_id, level, lesion_type, volume_mm3, long_axis_mm, score_max, centroid_mm FROM lesions
@@ -42,10 +44,10 @@ def viewed_scan(store: Store, series_key: str, *, recipe_id: str | None = None) 
     Args:
         store: holds it.
         series_key: of the scan, or the first digits of it.
-        recipe_id: whose masks; None for the result that was made last.
+        recipe_id: whose masks, or the first digits of it; None for the result that was made last.
 
     Raises:
-        RequestError: no series, or several, start so, or it has no volume.
+        RequestError: no series, or several, start so, or it has no volume, or no result of that recipe.
         ServiceError: the store cannot be read.
     """
     connection = connect(store)
@@ -53,6 +55,11 @@ def viewed_scan(store: Store, series_key: str, *, recipe_id: str | None = None) 
         values = {"key": series_key, "recipe": recipe_id}
         found = connection.sql(_SCAN, params=values).to_arrow_table().to_pylist()
         row = _only(found, series_key)
+        if recipe_id is not None and len({each["recipe_id"] for each in found} - {None}) != 1:
+            known = [key for (key,) in connection.execute(_RECIPES, [row["series_key"]]).fetchall()]
+            raise RequestError(
+                f"this scan has no one result of a recipe {recipe_id!r}; it has those of: {', '.join(known) or 'none'}"
+            )
         lesions = []
         if row["recipe_id"] is not None:
             sql_values = [row["series_key"], row["recipe_id"]]

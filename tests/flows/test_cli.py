@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 import yaml
 
 from flows.cli import main
-from flows.cli.evaluation import print_evaluation
+from flows.cli.evaluation_summary import print_evaluation
 from flows.launch import launch
 from flows.stages import Stages
 from pipeline.store import Store
@@ -288,7 +289,8 @@ def test_an_evaluation_of_masks_against_themselves_is_perfect(
     _refused(cli("evaluate", tmp_path / "cohort.yaml"), "'validation'", "train, tune, internal, external")
     write_manifest(tmp_path, [{name: value for name, value in row.items() if name != "split"} for row in rows])
     assert cli("evaluate", tmp_path / "cohort.yaml", "--against", recipe_id, "--json").json["comparisons"] == []
-    _refused(cli("evaluate", tmp_path / "cohort.yaml", "--against", "f" * 16), "f" * 16, "has not been evaluated")
+    assert cli("evaluate", tmp_path / "cohort.yaml", "--against", recipe_id[:6], "--json").code == 0
+    _refused(cli("evaluate", tmp_path / "cohort.yaml", "--against", "g"), "no recipe 'g' has results", recipe_id)
 
 
 def test_parts_stand_side_by_side_and_their_difference_comes_first(capfd: pytest.CaptureFixture[str]) -> None:
@@ -296,6 +298,8 @@ def test_parts_stand_side_by_side_and_their_difference_comes_first(capfd: pytest
     missing = figure | {"value": None, "low": None, "note": "not estimable: nothing"}
     recipe = {
         "patients": 40,
+        "scans": {"ok": 36, "failed": 2, "excluded": 1, "missing": 4},
+        "studies_without_reference": 5,
         "patients_of_part": {"external": 8, "internal": 32},
         "true_lesions": 90,
         "scans_in_no_part": 0,
@@ -323,7 +327,11 @@ def test_parts_stand_side_by_side_and_their_difference_comes_first(capfd: pytest
     assert out.index("internal  ") < out.index("external  ")
     assert "0.75 (0.60 to 0.90), 30 of 40" in out
     assert "not estimable: nothing" in out
-    assert "lesion f1" in out
+    assert "lesion F1" in out
+    assert "Of 43 scans with a reference 36 have a result; 1 excluded, 2 failed: their lesions count as missed" in out
+    assert "4 scans with a reference not processed yet" in out
+    assert "5 studies have a result but no reference" in out
+    assert "take those of a patient for unrelated" in out
     assert "dice" in out
     assert "8 annotations read; 1 of scans that have no volume; 2 could not be read (mask_grid 2)" in out
     assert "7 further series with a reference" in out
@@ -366,9 +374,17 @@ def test_a_report_says_what_it_lacks(cli: Cli, done: Path, tmp_path: Path, monke
     _refused(cli("report", done, "-o", tmp_path / "report.html"), "jinja2", "spinetally[report]")
 
 
+def test_it_says_its_version_and_helps_by_the_usual_letter(cli: Cli) -> None:
+    assert cli("--version").out.strip() == version("spinetally")
+    assert "--verbose" in cli("-h").out
+    assert "--limit" in cli("run", "-h").out
+
+
 def test_removal_needs_somebody_to_say_so(cli: Cli, tmp_path: Path) -> None:
     file = _cohort_file(tmp_path)
     Store.create(str(tmp_path / "store"), cohort="boxes")
     assert cli("gc", file, "--dry-run", "--json").json == {"paths": [], "n_bytes": 0, "dry_run": True}
     _refused(cli("forget", file, "nobody", "--yes"), "no patient with this key")
-    _refused(cli("forget", file, "nobody", "--id", "--yes"), "0 patients")
+    _refused(cli("forget", file, "nobody", "--id", "--yes"), "no patient of the store has this PatientID")
+    said = cli("forget", file, "nobody")
+    assert (said.code, "Remove this patient" in said.err) == (2, False), "it asks only about one that there is"

@@ -58,6 +58,7 @@
     row.addEventListener("keydown", (event) => { if (event.key === "Enter") show(lesion, row); });
   }
   at("none").hidden = facts.lesions.length > 0;
+  if (!facts.recipe_id) at("none").textContent = "No result: lesions were not looked for in this scan.";
   if (facts.lesions.length) show(facts.lesions[0], at("lesions").rows[0]);
   at("state").textContent = "";
 })().catch((error) => {

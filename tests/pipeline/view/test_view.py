@@ -58,6 +58,11 @@ def test_what_cannot_be_shown_is_one_clear_line(store: Store) -> None:
     with pytest.raises(RequestError, match="has no volume"):
         viewed_scan(store, "bb")
     assert viewed_scan(store, "bac").facts["lesions"] == []
+    assert viewed_scan(store, "aa", recipe_id=RECIPE[:4]).facts["recipe_id"] == RECIPE
+    with pytest.raises(RequestError, match=f"no one result of a recipe 'ffff'; it has those of: {RECIPE}"):
+        viewed_scan(store, "aa", recipe_id="ffff")  # it was once shown as a scan without a lesion
+    with pytest.raises(RequestError, match="those of: none"):
+        viewed_scan(store, "bac", recipe_id=RECIPE)
 
 
 def test_masks_lie_where_they_were(scan: ViewedScan, tmp_path: Path) -> None:
