@@ -15,3 +15,9 @@ Below all of them: `errors`, `grid`, `masks`, `store`, `identity`. Beside them: 
 is known, and `training`, which made the built-in models of them.
 Nothing here knows Prefect or Dask; `flows` decides when and where each step runs.
 """
+
+import os
+
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+"""Torch's threads wait for their next piece of work 0.1 ms, not several, with the processor held: OpenVINO's threads,
+whose turn it is then, would run at half their speed. It is read when torch is loaded, so it is set before."""

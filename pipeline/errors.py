@@ -71,3 +71,8 @@ class ScanError(SpinetallyError):
 
 class GpuMemoryError(ScanError):
     """One window of the scan alone is more than the GPU's memory holds."""
+
+
+def first_line(failure: BaseException) -> str:
+    """The first line of what a library says, at most 200 characters."""
+    return str(failure).strip().splitlines()[0][:200] if str(failure).strip() else type(failure).__name__

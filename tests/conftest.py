@@ -27,6 +27,14 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing is taken from this user's cache of models, nor left in it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPINETALLY_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def object_storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStorage]:
     """A real S3 server."""

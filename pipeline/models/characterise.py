@@ -15,9 +15,10 @@ from pipeline.errors import ModelError, ScanError
 from pipeline.grid import Grid, Volume
 from pipeline.masks import LesionMask
 from pipeline.models.classes import Classes
+from pipeline.models.converted import Run
 from pipeline.models.device import occupy
 from pipeline.models.formats.torch_files import open_module
-from pipeline.models.network import Run, torch_run
+from pipeline.models.network import torch_run
 from pipeline.models.place import Place
 from pipeline.models.voxelwise import check_use
 from schemas.model import ModelSpec

@@ -21,6 +21,12 @@ _digests: dict[tuple[str, int, int], str] = {}
 _fetching = threading.Lock()
 
 
+def cache_folder(kind: str) -> Path:
+    """Where copies of one kind are kept between processes; it may not be there yet."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get(CACHE_VARIABLE) or Path(base) / "spinetally") / kind
+
+
 def digest_of(path: Path) -> str:
     """sha256 of a file; of a folder, that of its files' relative paths and digests in order of name."""
     if not path.is_dir():
@@ -62,7 +68,7 @@ def local_folder(uri: str, storage_options: dict[str, Any] | None) -> Path | Non
 
 def _copied(fs: Any, root: str, listing: dict[str, dict[str, Any]]) -> Path:
     state = [(name, entry.get("size"), str(entry.get("ETag", ""))) for name, entry in sorted(listing.items())]
-    copy = _cache() / hashlib.sha256(repr(state).encode()).hexdigest()
+    copy = cache_folder("models") / hashlib.sha256(repr(state).encode()).hexdigest()
     with _fetching:
         if copy.is_dir():
             return copy
@@ -77,8 +83,3 @@ def _copied(fs: Any, root: str, listing: dict[str, dict[str, Any]]) -> Path:
         except OSError:  # another process was first
             shutil.rmtree(beside)
         return copy
-
-
-def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get(CACHE_VARIABLE) or Path(base) / "spinetally") / "models"

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import openvino
 import torch
 
-from pipeline.errors import GpuMemoryError, ModelError, ScanError
+from pipeline.errors import GpuMemoryError, ScanError, first_line
+from pipeline.models.converted import Run, convert, kept_or_made, openvino_run
 from pipeline.models.device import Backend, choose_backend, occupy
 from schemas.reasons import Reason
 
-Run = Callable[[torch.Tensor], torch.Tensor]
-
-_TOLERANCE = 1e-3
-"""Largest difference between OpenVINO and torch, as a share of the range of the scores, before it is refused."""
+Made = tuple[torch.nn.Module, Any]
+"""The module that torch runs, and what OpenVINO converts where that is another object (a torch.export program)."""
 
 
 class VoxelNetwork:
@@ -37,37 +34,45 @@ class VoxelNetwork:
         """Windows at a time."""
 
     @classmethod
-    def of_module(
+    def made_by(
         cls,
-        module: torch.nn.Module,
+        make: Callable[[], Made],
         *,
         patch: tuple[int, int, int] | None,
         channels: int = 1,
         device: torch.device | None = None,
         backend: str = "auto",
-        convertible: Any = None,
         traced: tuple[int, int, int] | None = None,
+        key: str | None = None,
     ) -> VoxelNetwork:
-        """From a torch module; on OpenVINO it is converted, compiled and compared with torch once.
+        """From what makes a torch module; on OpenVINO that is converted, compiled and compared with torch once.
 
         Args:
-            module: takes [n, c, z, y, x]; of several outputs the first counts.
+            make: gives the module, which takes [n, c, z, y, x]; of several outputs the first counts. It is not called
+                where the converted form was kept.
             patch: size of the windows along z, y, x; None where any size may come.
             channels: input channels.
             device: where it runs, the CPU by default.
             backend: auto, torch, torch-bfloat16 or openvino (see `choose_backend`).
-            convertible: what OpenVINO converts, where that is not the module itself (a torch.export program).
             traced: smaller windows to follow the module on, where it does the same at any size: while torch follows it,
                 the features of all its layers are in memory.
+            key: says all that the module is made of; the converted form is kept under it for later processes.
 
         Raises:
             ModelError: the module does not run on such windows, or OpenVINO gives other scores than torch.
         """
         device = device or torch.device("cpu")
         chosen = choose_backend(backend, device)
-        run = torch_run(module, device, half=chosen == "torch-bfloat16")
         if chosen == "openvino":
-            run = _converted(convertible or module, run, patch=patch, channels=channels, traced=traced)
+
+            def converted() -> openvino.Model:
+                module, source = make()
+                reference = torch_run(module, device)
+                return convert(source or module, reference, patch=patch, channels=channels, traced=traced)
+
+            run = openvino_run(kept_or_made(key and f"{key} {patch} {channels} {traced}", converted))
+        else:
+            run = torch_run(make()[0], device, half=chosen == "torch-bfloat16")
         return cls(run, device=device, backend=chosen, channels=channels, batch=1 if device.type == "cpu" else 4)
 
     @torch.inference_mode()
@@ -133,52 +138,3 @@ def _first(output: Any) -> torch.Tensor:
     while not isinstance(output, torch.Tensor):
         output = next(iter(output.values())) if isinstance(output, dict) else output[0]
     return output
-
-
-def _converted(source: Any, reference: Run, *, patch: Any, channels: int, traced: Any) -> Run:
-    example = torch.randn(1, channels, *(patch or (32, 32, 32)), generator=torch.Generator().manual_seed(0))
-    try:
-        with torch.inference_mode():
-            expected = reference(example)
-    except (RuntimeError, IndexError, TypeError, ValueError) as failure:
-        raise ModelError(f"the network does not run on {list(example.shape)}: {first_line(failure)}") from failure
-    shape = [1, channels, *patch] if patch else [-1, channels, -1, -1, -1]
-    followed = torch.randn(1, channels, *traced) if traced else example
-    try:
-        with warnings.catch_warnings():  # its way through torch.jit.trace is deprecated by torch
-            warnings.simplefilter("ignore")
-            model = openvino.convert_model(source, example_input=followed, input=[(shape, openvino.Type.f32)])
-    except Exception as failure:  # the converter raises a class of its own for each operation
-        raise ModelError(
-            f"OpenVINO cannot convert the network ({first_line(failure)}); set `backend: torch`"
-        ) from failure
-    run = openvino_run(model)
-    difference = float((run(example) - expected).abs().max() / (expected.max() - expected.min()).clamp_min(1e-6))
-    if not difference < _TOLERANCE:
-        raise ModelError(
-            f"OpenVINO's scores differ from torch's by {difference:.2g} of their range, allowed is {_TOLERANCE:g}; "
-            "set `backend: torch`"
-        )
-    return run
-
-
-def openvino_run(model: openvino.Model) -> Run:
-    """A compiled OpenVINO model as a call, in full precision, on as many threads as torch has."""
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-    compiled = openvino.compile_model(model, "CPU", settings)
-
-    def run(windows: torch.Tensor) -> torch.Tensor:
-        """Class scores [n, k, z, y, x] of windows [n, c, z, y, x], one window at a time."""
-        array = np.ascontiguousarray(windows.numpy(), dtype=np.float32)
-        outputs = []
-        for i in range(len(array)):
-            request = compiled.create_infer_request()  # one for each: its output is given away, not copied
-            outputs.append(request.infer([array[i : i + 1]], share_outputs=True)[0])
-        return torch.from_numpy(outputs[0] if len(outputs) == 1 else np.concatenate(outputs))
-
-    return run
-
-
-def first_line(failure: BaseException) -> str:
-    """The first line of what a library says, at most 200 characters."""
-    return str(failure).strip().splitlines()[0][:200] if str(failure).strip() else type(failure).__name__

@@ -24,6 +24,8 @@ class Place:
     """auto, torch or openvino."""
     trust: bool
     """Whether the person who runs this allows code in the weights to run."""
+    identity: str | None = None
+    """Says all that makes the model what it is; what is kept of it for later processes is found by it."""
     remote: bool = False
     """Whether it was fetched from object storage, so that nobody has looked into its model.yaml here."""
 

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,7 @@ def load(
     with _loading:
         if key not in _loaded:
             place = _place(name_or_uri, device, backend, trust, storage_options)
+            place = replace(place, identity=f"{digest} {chosen} {trust}")
             _check_weights(spec, place.folder)
             _loaded[key] = _opener(spec, place.folder)(spec, place)
         return _loaded[key]

@@ -144,12 +144,17 @@ def test_end_to_end_against_a_monai_script(cts: Path, tmp_path: Path, record_pro
          f"{_row(turns)}; Dice {min(alike):.4f} and more", record_property)  # fmt: skip
 
 
+def _on_each_backend(module: torch.nn.Module, patch: tuple[int, int, int]) -> dict[str, VoxelNetwork]:
+    names = ("torch", "openvino")
+    return {name: VoxelNetwork.made_by(lambda: (module, None), patch=patch, backend=name) for name in names}
+
+
 def test_windows_per_second(record_property: Record) -> None:
     values = draw_ct(sized(96, 128, 128), 0).astype(np.float32) / 400
     module, patch = unet(), (PATCH,) * 3
     inferer = SlidingWindowInferer(roi_size=patch, sw_batch_size=1, overlap=0.5, mode="gaussian")
     image = torch.from_numpy(values)[None, None]
-    networks = {name: VoxelNetwork.of_module(module, patch=patch, backend=name) for name in ("torch", "openvino")}
+    networks = _on_each_backend(module, patch)
 
     def blended(backend: str) -> torch.Tensor:
         return torch.cat(list(blended_slabs(networks[backend], values, patch)), dim=1)
@@ -262,7 +267,7 @@ def test_share_of_the_processors_peak(record_property: Record) -> None:
         module(window)
     flop, n = counter.get_total_flops(), 2048
     a, b = torch.randn(n, n), torch.randn(n, n)
-    networks = {name: VoxelNetwork.of_module(module, patch=patch, backend=name) for name in ("torch", "openvino")}
+    networks = _on_each_backend(module, patch)
     seconds = in_turns({"sgemm": lambda: a @ b} | {name: lambda one=one: one(window) for name, one in networks.items()})
     peak = 2 * n**3 / statistics.median(seconds["sgemm"])
     for name in networks:

@@ -19,13 +19,13 @@ from monai.data import MetaTensor
 from pipeline.engine.detect import Scores, lesions_from_mask, lesions_from_scores
 from pipeline.engine.reduce import SCORE_TYPE, SCORE_UNIT
 from pipeline.engine.window import blended_slabs
-from pipeline.errors import ModelError, ScanError
+from pipeline.errors import ModelError, ScanError, first_line
 from pipeline.grid import Volume
 from pipeline.masks import LABEL_TYPE, LesionMask, LevelMask
 from pipeline.models.classes import Classes
 from pipeline.models.formats.bundle_config import Bundle, read_bundle
 from pipeline.models.formats.torch_files import fill_weights, weights_folder
-from pipeline.models.network import VoxelNetwork, first_line
+from pipeline.models.network import Made, VoxelNetwork
 from pipeline.models.place import Place
 from pipeline.models.predictor import LesionSettings, Predictor
 from pipeline.models.voxelwise import check_use, limited, mirrored_axes
@@ -47,10 +47,14 @@ def open_model(spec: ModelSpec, place: Place) -> Predictor:
     bundle = read_bundle(folder, options.config, trust=place.trust)
     activated = any(_name(one) == "Activationsd" for one in bundle.after)
     classes = Classes.named(bundle.names | spec.labels, "none" if activated else spec.activation, spec)
-    module = fill_weights(
-        bundle.network, _weights(folder / "models" / options.checkpoint, spec.name, trust=place.trust), spec.name
+
+    def made() -> Made:
+        weights = _weights(folder / "models" / options.checkpoint, spec.name, trust=place.trust)
+        return fill_weights(bundle.network, weights, spec.name), None
+
+    network = VoxelNetwork.made_by(
+        made, patch=bundle.roi_size, device=place.device, backend=place.backend, key=place.identity
     )
-    network = VoxelNetwork.of_module(module, patch=bundle.roi_size, device=place.device, backend=place.backend)
     return BundleModel(spec, classes, network, bundle)
 
 

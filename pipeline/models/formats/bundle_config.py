@@ -22,8 +22,7 @@ from monai.bundle.config_item import ComponentLocator
 from monai.bundle.config_parser import ConfigParser
 
 from pipeline.engine.window import AS_MONAI, AS_MONAI_FLAT, SIGMA_OF_PATCH, Blending, Size
-from pipeline.errors import ModelError
-from pipeline.models.network import first_line
+from pipeline.errors import ModelError, first_line
 
 _PLACES = ("monai.networks.nets", "monai.transforms", "monai.inferers")
 """Packages that what is named may come from, without trust."""

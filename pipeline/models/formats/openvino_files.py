@@ -7,11 +7,12 @@ from pathlib import Path
 
 import openvino
 
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, first_line
 from pipeline.models.classes import Classes
+from pipeline.models.converted import openvino_run
 from pipeline.models.device import choose_backend
 from pipeline.models.formats.torch_files import weights_file
-from pipeline.models.network import VoxelNetwork, openvino_run
+from pipeline.models.network import VoxelNetwork
 from pipeline.models.place import Place
 from pipeline.models.predictor import Predictor
 from pipeline.models.voxelwise import VoxelwiseModel

@@ -20,8 +20,7 @@ from typing import Any
 
 import torch
 
-from pipeline.errors import ModelError
-from pipeline.models.network import first_line
+from pipeline.errors import ModelError, first_line
 
 _MEMBERS = re.compile(
     r"[^/]+/("

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,14 @@ import safetensors
 import safetensors.torch
 import torch
 
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, first_line
 from pipeline.models.classes import Classes
 from pipeline.models.formats.pt2 import load_export
-from pipeline.models.network import VoxelNetwork, first_line
+from pipeline.models.network import Made, VoxelNetwork
 from pipeline.models.place import Place
 from pipeline.models.predictor import Predictor
 from pipeline.models.voxelwise import VoxelwiseModel
 from schemas.model import ModelSpec
-
-Opened = tuple[torch.nn.Module, Any]
-"""The module that torch runs, and what OpenVINO converts where that is another object."""
 
 
 def open_model(spec: ModelSpec, place: Place) -> Predictor:
@@ -39,18 +37,17 @@ def open_model(spec: ModelSpec, place: Place) -> Predictor:
         ModelError: the weights do not fit the network, need trust, or are damaged.
     """
     classes = Classes.of(spec)
-    module, convertible = open_module(spec, place)
-    network = VoxelNetwork.of_module(
-        module,
+    network = VoxelNetwork.made_by(
+        partial(open_module, spec, place),
         patch=spec.patch,
         device=place.device,
         backend=place.backend,
-        convertible=convertible,
+        key=place.identity,
     )
     return VoxelwiseModel(spec, network, classes)
 
 
-def open_module(spec: ModelSpec, place: Place) -> Opened:
+def open_module(spec: ModelSpec, place: Place) -> Made:
     """The module in the weights.
 
     Raises:
@@ -133,7 +130,7 @@ def fill_weights(module: torch.nn.Module, weights: dict[str, torch.Tensor], name
     return module.eval()
 
 
-def _from_safetensors(spec: ModelSpec, place: Place) -> Opened:
+def _from_safetensors(spec: ModelSpec, place: Place) -> Made:
     module = monai_network(spec.network, spec.name)
     try:
         weights = safetensors.torch.load_file(weights_file(spec, place))
@@ -142,7 +139,7 @@ def _from_safetensors(spec: ModelSpec, place: Place) -> Opened:
     return fill_weights(module, weights, spec.name), None
 
 
-def _from_torchscript(spec: ModelSpec, place: Place) -> Opened:
+def _from_torchscript(spec: ModelSpec, place: Place) -> Made:
     if not place.trust:
         raise ModelError(
             f"model {spec.name!r} is TorchScript, a program that may do anything: set `trust: true` beside `model` in "
@@ -157,7 +154,7 @@ def _from_torchscript(spec: ModelSpec, place: Place) -> Opened:
     return loaded.eval(), None
 
 
-def _from_export(spec: ModelSpec, place: Place) -> Opened:
+def _from_export(spec: ModelSpec, place: Place) -> Made:
     program = load_export(weights_file(spec, place), name=spec.name, trust=place.trust)
     return program.module(), program
 

@@ -53,8 +53,8 @@ def test_half_precision_runs_in_half_and_answers_in_full() -> None:
     )
     module[0].register_forward_hook(lambda _, __, out: seen.append(out.dtype))
     windows = torch.rand(2, 1, 8, 8, 8)
-    full = VoxelNetwork.of_module(module, patch=(8, 8, 8), backend="torch")(windows)
-    half = VoxelNetwork.of_module(module, patch=(8, 8, 8), backend="torch-bfloat16")
+    full = VoxelNetwork.made_by(lambda: (module, None), patch=(8, 8, 8), backend="torch")(windows)
+    half = VoxelNetwork.made_by(lambda: (module, None), patch=(8, 8, 8), backend="torch-bfloat16")
     got = half(windows)
     assert half.backend == "torch-bfloat16"
     assert seen == [torch.float32, torch.bfloat16]

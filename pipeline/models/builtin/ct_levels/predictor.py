@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,7 @@ from pipeline.models.builtin.ct_levels.chain import find_chain
 from pipeline.models.builtin.ct_levels.fields import Fields, see
 from pipeline.models.builtin.ct_levels.network import LevelsNetwork
 from pipeline.models.builtin.ct_levels.restore import restore
-from pipeline.models.network import VoxelNetwork
+from pipeline.models.network import Made, VoxelNetwork
 from pipeline.models.predictor import LesionSettings
 from schemas.model import ModelSpec
 from schemas.spine import BY_NAME
@@ -83,6 +84,12 @@ def decode(fields: Fields, volume: Volume, given: dict[str, str] | None = None) 
 
 def open_model(spec: ModelSpec, place: Place) -> CtLevels:
     """The model with its weights, on the device and backend of `place`."""
+    make = partial(_folded, spec, place)
+    run = VoxelNetwork.made_by(make, patch=None, device=place.device, backend=place.backend, key=place.identity)
+    return CtLevels(spec, run)
+
+
+def _folded(spec: ModelSpec, place: Place) -> Made:
     network = LevelsNetwork()
     state = load_file(str(place.folder / str(spec.weights)))
     loaded = network.load_state_dict({key: value.float() for key, value in state.items()}, strict=False)
@@ -91,5 +98,4 @@ def open_model(spec: ModelSpec, place: Place) -> CtLevels:
         raise ModelError(
             f"the weights of {spec.name!r} do not fit its network: {(missing + loaded.unexpected_keys)[:3]}"
         )
-    run = VoxelNetwork.of_module(network.folded(), patch=None, device=place.device, backend=place.backend)
-    return CtLevels(spec, run)
+    return network.folded(), None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from pipeline.models.formats.nnunet.networks import unet
 from pipeline.models.formats.nnunet.plans import Fold, Plan, read_fold, read_json, read_plan
 from pipeline.models.formats.nnunet.preprocessing import prepare
 from pipeline.models.formats.torch_files import fill_weights, weights_folder
-from pipeline.models.network import VoxelNetwork
+from pipeline.models.network import Made, VoxelNetwork
 from pipeline.models.place import Place
 from pipeline.models.predictor import LesionSettings, Predictor
 from pipeline.models.voxelwise import check_use, limited, mirrored_axes, region
@@ -42,15 +43,19 @@ def open_model(spec: ModelSpec, place: Place) -> Predictor:
         raise ModelError(f"model {spec.name!r} takes {channels} images of a scan; one is supported")
     classes, heads = _classes(spec, dataset)
     options = NnunetOptions.of(spec.options)
-    folds = [
-        read_fold(folder / f"fold_{fold}" / options.checkpoint, trust=place.trust)
-        for fold in _folds(spec.name, folder, options)
-    ]
-    if len(kinds := sorted({fold.configuration for fold in folds})) > 1:
+    folds = {
+        name: read_fold(folder / f"fold_{name}" / options.checkpoint, trust=place.trust)
+        for name in _folds(spec.name, folder, options)
+    }
+    if len(kinds := sorted({fold.configuration for fold in folds.values()})) > 1:
         raise ModelError(f"model {spec.name!r}: its folds are of several configurations: {', '.join(kinds)}")
-    plan = read_plan(plans, folds[0].configuration)
-    networks = [_network(fold, plan, heads, spec, place) for fold in folds]
-    return NnunetModel(spec, plan, classes, Averaged(networks), folds[0].mirror_axes)
+    first = next(iter(folds.values()))
+    plan = read_plan(plans, first.configuration)
+    networks = [
+        _network(fold, plan, heads, spec, replace(place, identity=place.identity and f"{place.identity} fold {name}"))
+        for name, fold in folds.items()
+    ]
+    return NnunetModel(spec, plan, classes, Averaged(networks), first.mirror_axes)
 
 
 class Averaged:
@@ -128,11 +133,14 @@ class NnunetModel:
 
 
 def _network(fold: Fold, plan: Plan, heads: int, spec: ModelSpec, place: Place) -> VoxelNetwork:
-    module = fill_weights(unet(plan.architecture, plan.network, channels=1, classes=heads), fold.weights, spec.name)
+    def made() -> Made:
+        network = unet(plan.architecture, plan.network, channels=1, classes=heads)
+        return fill_weights(network, fold.weights, spec.name), None
+
     strides = np.prod([np.broadcast_to(one, 3) for one in plan.network["strides"]], axis=0)
     z, y, x = (min(2 * int(step), size) for step, size in zip(strides, plan.patch, strict=True))
-    return VoxelNetwork.of_module(
-        module, patch=plan.patch, device=place.device, backend=place.backend, traced=(z, y, x)
+    return VoxelNetwork.made_by(
+        made, patch=plan.patch, device=place.device, backend=place.backend, traced=(z, y, x), key=place.identity
     )
 
 
