@@ -10,10 +10,10 @@ DECODER = 2
 HEADERS = 3
 """Of the records in `private/index`: what index reads of a file; those of another version are read again."""
 
-PREPROCESS = 2
+PREPROCESS = 3
 """Resampling and normalising."""
 
-DETECT = 2
+DETECT = 3
 """Sliding window, blending, thresholds, components."""
 
 TALLY = 2

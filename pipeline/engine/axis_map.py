@@ -1,9 +1,9 @@
 """Resampling along axes: what an axis of a target takes from an axis of a source, and three of them applied.
 
-A resampling along one axis is a small matrix with a narrow band: of few values a row it is a weighted sum of slices, of
-many (splines) a product of matrices. Slices go first where they become fewer, else last, and plain linear interpolation
-in a plane has torch's own way. Slabs of slices are done one after the other, so that beside the result only a few
-slices are in memory.
+A resampling along one axis is a small matrix with a narrow band: of two values a row it is a mixture of two slices, of
+few a weighted sum of them, of many (splines) a product of matrices. Plain linear interpolation in a plane has torch's
+own way, and goes before the slices where it leaves less for them to do; other planes go after slices that become
+fewer. Slabs of slices are done one after the other, so that beside the result only a few slices are in memory.
 """
 
 from __future__ import annotations
@@ -22,14 +22,17 @@ Floats = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
 Kind = Literal["linear", "smooth", "nearest", "cubic"]
 
-_SLAB_VALUES = 2_000_000
-"""Source voxels converted to float32 at a time: 8 MB, which stay in the processor's cache for the next step."""
+_SLAB_VALUES = 1_000_000
+"""Source voxels converted to float32 at a time: 4 MB, which stay in the processor's cache for the next step."""
 
 _NEGLIGIBLE = 1e-6
 """Weight of a spline that is left out."""
 
 _FEW = 10
 """Slices up to which a weighted sum, one after the other, is faster than a product of matrices."""
+
+_TAKEN = [np.dtype(kind) for kind in ("i1", "i2", "i4", "u1", "f4", "f8")]
+"""Types in which torch can turn an array round."""
 
 Pointwise = Callable[[torch.Tensor], torch.Tensor]
 
@@ -100,14 +103,15 @@ def resample_axes(
     along_z, along_y, along_x = maps
     result = torch.empty((along_z.n_target, along_y.n_target, along_x.n_target))
     slices = max(1, _SLAB_VALUES // max(1, view.shape[1] * view.shape[2]))
+    planes_last = along_z.scale > (along_y.scale * along_x.scale if _is_bilinear(along_y, along_x) else 1)
     for start, stop, used in _slabs(along_z, slices):
-        slab = torch.from_numpy(np.array(view[used], dtype=np.float32, order="C"))
+        slab = _float32(view[used])
         slab = pointwise(slab) if pointwise else slab
         if all(one.is_identity for one in maps):
             result[start:stop] = slab
             continue
         weights = along_z.matrix[start:stop, used]
-        if along_z.scale > 1:
+        if planes_last:
             result[start:stop] = resample_planes(mix_slices(slab, weights), along_y, along_x)
         else:
             mix_slices(resample_planes(slab, along_y, along_x), weights, out=result[start:stop])
@@ -118,7 +122,7 @@ def resample_planes(planes: torch.Tensor, along_y: AxisMap, along_x: AxisMap) ->
     """[..., y, x] resampled along its last two axes, on its own device."""
     if along_y.is_identity and along_x.is_identity:
         return planes
-    if along_y.is_bilinear and along_x.is_bilinear:
+    if _is_bilinear(along_y, along_x):
         flat = planes.reshape(1, -1, *planes.shape[-2:])
         size, scales = (along_y.n_target, along_x.n_target), (1 / along_y.scale, 1 / along_x.scale)
         flat = torch.ops.aten.upsample_bilinear2d(flat, size, False, *scales)
@@ -127,10 +131,20 @@ def resample_planes(planes: torch.Tensor, along_y: AxisMap, along_x: AxisMap) ->
     return torch.matmul(matrix_y, torch.matmul(planes, matrix_x.T))
 
 
+def _is_bilinear(along_y: AxisMap, along_x: AxisMap) -> bool:
+    return along_y.is_bilinear and along_x.is_bilinear
+
+
 def mix_slices(planes: torch.Tensor, weights: Float32, out: torch.Tensor | None = None) -> torch.Tensor:
     """[z, y, x] to [m, y, x]: each new slice a mixture of the old ones by its row of `weights` (m, z)."""
     out = planes.new_empty((len(weights), *planes.shape[1:])) if out is None else out
-    if planes.device.type == "cpu" and np.count_nonzero(weights, axis=1).max() <= _FEW:
+    most = int(np.count_nonzero(weights, axis=1).max())
+    if most <= 2:
+        for new, row in zip(out, weights, strict=True):
+            first, second = np.flatnonzero(row)[[0, -1]]
+            torch.lerp(planes[first], planes[second], float(row[second]), out=new)
+        return out
+    if planes.device.type == "cpu" and most <= _FEW:
         old, product = planes.numpy(), np.empty(planes.shape[1:], dtype=np.float32)
         for new, row in zip(out.numpy(), weights, strict=True):  # numpy: threads would wait for each other at each sum
             first, *others = np.flatnonzero(row)
@@ -142,6 +156,15 @@ def mix_slices(planes: torch.Tensor, weights: Float32, out: torch.Tensor | None 
     matrix = torch.from_numpy(np.ascontiguousarray(weights)).to(planes.device)
     torch.mm(matrix, planes.reshape(len(planes), -1), out=out.view(len(weights), -1))
     return out
+
+
+def _float32(part: npt.NDArray[np.generic]) -> torch.Tensor:
+    """A copy in float32, made on all threads; what torch cannot take from numpy is copied by numpy on one."""
+    if part.dtype not in _TAKEN or not part.flags.writeable:
+        return torch.from_numpy(np.array(part, dtype=np.float32, order="C"))
+    backwards = tuple(axis for axis, stride in enumerate(part.strides) if stride < 0)
+    forwards = torch.from_numpy(np.flip(part, backwards))
+    return torch.empty(part.shape).copy_(forwards.flip(backwards) if backwards else forwards)
 
 
 def _slabs(along_z: AxisMap, max_slices: int) -> Iterator[tuple[int, int, slice | npt.NDArray[np.intp]]]:

@@ -144,6 +144,20 @@ def test_slabs_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(resample_image(_voxels(source), source, target), whole, atol=1e-3)
 
 
+@pytest.mark.parametrize("spacing", [(1.0, 2.0, 2.0), (4.0, 1.1, 1.1)], ids=["planes first", "slices first"])
+@pytest.mark.parametrize("kind", ["i2", ">i2", "u2", "f4", "read-only"])
+def test_any_array_gives_the_same(kind: str, spacing: tuple[float, float, float]) -> None:
+    """Types that torch does not know go another way; nothing of the source is changed."""
+    source = _grid()
+    target = model_grid(source, spacing_mm=spacing, orientation="RAI")
+    voxels = np.rint(np.abs(_voxels(source)))
+    given = voxels.astype("i2" if kind == "read-only" else kind)
+    given.flags.writeable = kind != "read-only"
+    expected = resample_image(voxels.astype("f8"), source, target)
+    np.testing.assert_allclose(resample_image(given, source, target), expected, atol=1e-3)
+    np.testing.assert_array_equal(given, voxels)
+
+
 @pytest.mark.parametrize("orientation", ["LPS", "PIR"])
 def test_labels_take_the_nearest(orientation: str) -> None:
     source = _grid(orientation)
