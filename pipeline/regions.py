@@ -25,18 +25,27 @@ MAX_LABEL = int(np.iinfo(LABEL_TYPE).max)
 
 @dataclass(frozen=True)
 class Region:
-    """One label of a mask, cropped to its box."""
+    """One label of a mask, cropped to its box.
+
+    It looks into the mask and copies nothing: of a network that marks every level everywhere, the copies of all would
+    be many times the scan.
+    """
 
     label: int
     """Its value in the mask."""
     box: Box
     """Where its crop lies in the whole array, half-open, along z, y, x."""
-    mask: Bools
-    """Shape of the box; True where the label is."""
+    crop: Labels
+    """The whole mask's labels in the box."""
     n_voxels: int
     """Voxels of the label; 1 and more."""
     centroid: tuple[float, float, float]
     """Mean array index z, y, x of its voxels."""
+
+    @property
+    def mask(self) -> Bools:
+        """Shape of the box; True where the label is. Made anew each time."""
+        return np.asarray(self.crop == self.label)
 
     @property
     def bbox(self) -> list[int]:
@@ -80,16 +89,14 @@ def find_regions(labels: Labels) -> Iterator[Region]:
     shift = [s.start for s in occupied]
     for label, inner in enumerate(ndimage.find_objects(labels[occupied]), start=1):
         if inner is not None:
-            box = tuple(slice(s.start + d, s.stop + d) for s, d in zip(inner, shift, strict=True))
-            yield region_of(labels, label, box)
+            z, y, x = (slice(s.start + d, s.stop + d) for s, d in zip(inner, shift, strict=True))
+            yield _region(labels[z, y, x], label, (z, y, x))
 
 
-def region_of(labels: Labels, label: int, box: tuple[slice, ...]) -> Region:
-    """One label, whose box is known already."""
-    z, y, x = box
-    mask = labels[z, y, x] == label
-    at_z, at_y, at_x = mean_index(mask)
-    return Region(label, (z, y, x), mask, int(np.count_nonzero(mask)), (at_z + z.start, at_y + y.start, at_x + x.start))
+def _region(crop: Labels, label: int, box: Box) -> Region:
+    mask = crop == label
+    z, y, x = (place + s.start for place, s in zip(mean_index(mask), box, strict=True))
+    return Region(label, box, crop, int(np.count_nonzero(mask)), (z, y, x))
 
 
 def mean_index(mask: Bools) -> tuple[float, float, float]:

@@ -102,9 +102,9 @@ def _share_inside(points: Floats, vertebra: Vertebra) -> float:
     if not len(index):
         return 0.0
     local = index - vertebra.region.start.astype(np.int64)
-    held = ((local >= 0) & (local < vertebra.region.mask.shape)).all(axis=1)
+    held = ((local >= 0) & (local < vertebra.region.crop.shape)).all(axis=1)
     z, y, x = local[held].T
-    return float(np.count_nonzero(vertebra.region.mask[z, y, x])) / len(index)
+    return float(np.count_nonzero(vertebra.region.crop[z, y, x] == vertebra.region.label)) / len(index)
 
 
 @dataclass(frozen=True)

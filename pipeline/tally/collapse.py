@@ -8,7 +8,6 @@ import numpy as np
 
 from pipeline.grid import Floats, Grid
 from pipeline.regions import Bools
-from pipeline.tally.parts import BodyParts
 from schemas.spine import BY_NAME, LEVELS, UNNUMBERED_BASE, is_named
 
 NOT_COMPARED = ("C1", "C2", "SACRUM", "COCCYX")
@@ -18,16 +17,15 @@ _THIRDS = 3
 _NEXT = {upper.number: lower.number for upper, lower in pairwise(LEVELS)}
 
 
-def height_ratios(parts: dict[int, BodyParts], grid: Grid) -> dict[int, float]:
+def height_ratios(heights: dict[int, Floats]) -> dict[int, float]:
     """For each vertebra with a neighbour: the smallest of its anterior, middle and posterior height, each over the mean
     of the same height of the vertebrae next to it (after Genant 1993, doi 10.1002/jbmr.5650080915).
 
     Args:
-        parts: The vertebrae that are in the field of view in full, by number.
-        grid: Where their voxels lie.
+        heights: `body_heights` of the vertebrae that are in the field of view in full, by number.
     """
     left_out = {BY_NAME[name].number for name in NOT_COMPARED}
-    heights = {n: body_heights(p.body, grid) for n, p in parts.items() if p.body_voxels and n not in left_out}
+    heights = {number: own for number, own in heights.items() if number not in left_out}
     ratios = {}
     for number, own in heights.items():
         beside = [heights[n] for n in neighbours(number, set(heights))]

@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.grid import Floats, Grid
 from pipeline.masks import BODY, POSTERIOR, LevelMask
 from pipeline.regions import Bools, Labels, Region, mean_index
+from pipeline.tally.collapse import body_heights
 
 MIDLINE_MM = 5.0
 """Half the width of the midline: what lies in it (the spinous process) belongs to neither side. Fisher 2010 counts
@@ -19,8 +20,8 @@ facets, pedicles and costovertebral joints; the width is this project's own, to 
 class BodyParts:
     """One vertebra in its two parts."""
 
-    body: Bools
-    """Its body, in the vertebra's crop."""
+    body_heights: Floats | None
+    """Of the body, in mm: anterior, middle, posterior; None without a body."""
     body_voxels: int
     """Voxels of the body."""
     body_involved_fraction: float | None
@@ -36,11 +37,12 @@ def body_parts(region: Region, *, levels: LevelMask, lesions: Labels | None, gri
     parts = levels.parts[region.box]
     body, posterior = region.mask & (parts == BODY), region.mask & (parts == POSTERIOR)
     n_body = int(np.count_nonzero(body))
+    heights = body_heights(body, grid) if n_body else None
     if lesions is None:
-        return BodyParts(body, n_body, None, None)
+        return BodyParts(heights, n_body, None, None)
     lesion = lesions[region.box] > 0
     involved = float(np.count_nonzero(lesion & body)) / n_body if n_body else None
-    return BodyParts(body, n_body, involved, _involvement(body, posterior, lesion & posterior, grid))
+    return BodyParts(heights, n_body, involved, _involvement(body, posterior, lesion & posterior, grid))
 
 
 def _involvement(body: Bools, posterior: Bools, lesion: Bools, grid: Grid) -> str | None:

@@ -89,8 +89,10 @@ def eroded(mask: Bools, grid: Grid) -> Bools:
     inner = mask.copy()
     for axis in range(3):
         steps = round(EROSION_MM / grid.spacing_mm[axis]) if grid.shape[axis] > 1 else 0
+        if not steps or not inner.any():
+            continue
         kept = np.moveaxis(inner, axis, 0)
-        before = kept.copy()
+        before = kept.copy(order="K")  # as it lies in memory: across it, each step would take ten times as long
         for step in range(1, min(steps, len(before)) + 1):
             kept[step:] &= before[:-step]
             kept[:step] = False

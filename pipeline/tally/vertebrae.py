@@ -61,7 +61,8 @@ def vertebra_rows(
         is_hu: Whether its values are HU.
         planar: Whether it is a projection, without volumes.
     """
-    ratios = height_ratios({n: v.parts for n, v in found.items() if v.parts is not None and v.is_full}, volume.grid)
+    bodies = {n: v.parts.body_heights for n, v in found.items() if v.parts is not None and v.is_full}
+    ratios = height_ratios({n: heights for n, heights in bodies.items() if heights is not None})
     rows = []
     voxel_mm3 = None if planar else volume.grid.voxel_mm3
     for number, assessed in coverage(found, volume.grid).items():

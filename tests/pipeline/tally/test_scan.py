@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -145,3 +147,18 @@ def test_a_level_that_is_none() -> None:
 def test_the_rule_is_named_by_its_constants() -> None:
     assert type_rule_id(TypeRule()) == type_rule_id(TypeRule(major=0.6))
     assert type_rule_id(TypeRule()) != type_rule_id(TypeRule(major=0.7))
+
+
+@pytest.mark.parametrize("parts", [False, True], ids=["whole", "parts"])
+def test_levels_everywhere_take_no_more_memory_than_few(parts: bool) -> None:
+    """A network that gives noise marks every level in the whole scan; its 25 boxes are then the scan itself."""
+    rng, shape = np.random.default_rng(0), (48, 96, 96)
+    noise = rng.integers(1, 26, shape).astype(np.uint16)
+    peaks = []
+    for levels in (np.where(noise > 23, noise, 0).astype(np.uint16), noise):
+        mask = LevelMask(levels, rng.integers(0, 3, shape).astype(np.uint8) if parts else None)
+        tracemalloc.start()
+        tally(voxels=np.zeros(shape, np.int16), grid=grid_of(shape, (1.0, 1.0, 1.0)), levels=mask)
+        peaks.append(tracemalloc.get_traced_memory()[1] / noise.size)
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 2, peaks
