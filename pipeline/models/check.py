@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import ModelError, ScanError, ServiceError
+from pipeline.errors import ModelError, ScanError, ServiceError, first_line
 from pipeline.masks import LevelMask
 from pipeline.meter import metered
 from pipeline.models.check_scan import CheckScan, check_scan
 from pipeline.models.device import choose_backend, choose_device, clocked, device_name
-from pipeline.models.network import first_line
 from pipeline.models.predictor import LesionSettings, Predictor
 from pipeline.models.registry import find_spec, load, load_characteriser
 from schemas.config import ModelUse

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import openvino
 
-from pipeline.errors import ModelError, first_line
+from pipeline.errors import ModelError
 from pipeline.models.classes import Classes
 from pipeline.models.converted import openvino_run
 from pipeline.models.device import choose_backend
