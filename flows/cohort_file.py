@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from pydantic import ValidationError
 from pipeline.errors import ConfigError
 from schemas.config import CohortConfig, ModelUse
 from schemas.strict import UNKNOWN_KEY
+
+_ONE_SLASH = re.compile(r"[a-z][a-z0-9+]+:/[^/]")
 
 Place = tuple[str | int, ...]
 """Where a value stands in the file: keys and positions from the top."""
@@ -41,7 +44,9 @@ def _parsed(path: Path) -> tuple[Any, dict[Place, int], str]:
         line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"{path.name}{line}: no valid YAML: {error.problem}") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path.name}: no valid YAML: {error}") from error
+        raise ConfigError(f"{path.name}: no valid YAML: {str(error).splitlines()[0]}") from error
+    except RecursionError:
+        raise ConfigError(f"{path.name}: an alias (`*name`) stands inside of what it names: write it out") from None
 
 
 def _collect_lines(node: yaml.Node, place: Place, lines: dict[Place, int], name: str) -> None:
@@ -49,6 +54,8 @@ def _collect_lines(node: yaml.Node, place: Place, lines: dict[Place, int], name:
     lines.setdefault(place, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise ConfigError(f"{name} line {key.start_mark.line + 1}: a key is a word, not a list or a mapping")
             inner = (*place, key.value)
             if inner in lines:
                 raise ConfigError(
@@ -80,7 +87,8 @@ def _problem(detail: dict[str, Any], lines: dict[Place, int], name: str) -> str:
         return f"{name} line {lines.get((*place, detail['ctx']['key']), 1)}{_named(place)}: {detail['msg']}"
     message = str(detail["msg"]).removeprefix("Value error, ")
     if detail["type"] == "missing":
-        return f"{name}: {_dotted(detail['loc'])} is missing and has no default: add it"
+        line = f" line {lines[place]}" if place else ""
+        return f"{name}{line}: {_dotted(detail['loc'])} is missing and has no default: add it"
     where = f"{name} line {lines.get(place, 1)}{_named(place)}"
     plain = isinstance(detail["input"], str | int | float) and "storage_options" not in place
     got = f", got {detail['input']!r}" if plain and detail["type"] != "value_error" else ""
@@ -131,4 +139,8 @@ def _model_name(name: str, folder: Path) -> str:
 
 
 def _resolve(address: str, folder: Path) -> str:
-    return address if "://" in address else str((folder / Path(address).expanduser()).absolute())
+    if "://" in address:
+        return address
+    if _ONE_SLASH.match(address):
+        raise ConfigError(f"{address!r} is neither a path nor an address: an address is written as s3://bucket/prefix")
+    return str((folder / Path(address).expanduser()).absolute())

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from stat import S_ISREG
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,7 +22,7 @@ from pipeline.errors import RequestError
 from pipeline.query.compacted import FOLDER as MERGED
 from pipeline.query.compacted import usable
 from pipeline.query.files import published
-from pipeline.store import Store, service_errors
+from pipeline.store import TEMPORARY, Store, service_errors
 from schemas.evaluation import MASKS, TABLES
 
 GRACE = timedelta(days=1)
@@ -88,14 +90,15 @@ def forget(store: Store, patient_key: str) -> ForgetSummary:
         RequestError: the store knows no such patient.
         ServiceError: the store was not there.
     """
-    series, shards, uris = _traces(store, patient_key)
+    series, shards, others = _traces(store, patient_key)
     for path in store.list(MERGED):
         store.remove(path)
-    removed = [_without(store, path, patient_key, series, uris) for path in _tables(store, shards)]
+    removed = [_without(store, path, patient_key, series) for path in _tables(store, shards)]
     groups = [group for group in _array_groups(store) if posixpath.basename(posixpath.dirname(group)) in series]
     for group in groups:
         store.remove(group)
-    removed += [_without(store, path, patient_key, series, uris) for path in _last_tables(store)]
+    removed += [_only_of_others(store, path, others) for path in _parquet(store, "private/index")]
+    removed += [_without(store, path, patient_key, series) for path in _last_tables(store)]
     return ForgetSummary(sum(removed), sum(n > 0 for n in removed), len(groups))
 
 
@@ -174,29 +177,37 @@ def _half_written(store: Store, before: datetime) -> dict[str, int]:
     if not store.is_local:
         return {}
     root = Path(store.root)
-    found = [path for path in root.rglob(".*") if path.is_file() and path.stat().st_mtime < before.timestamp()]
-    return {str(path.relative_to(root)): path.stat().st_size for path in found}
+    found: dict[str, int] = {}
+    for path in root.rglob(".*"):
+        if TEMPORARY.fullmatch(path.name):
+            with suppress(FileNotFoundError):  # its writer has just renamed it
+                about = path.lstat()
+                if S_ISREG(about.st_mode) and about.st_mtime < before.timestamp():
+                    found[str(path.relative_to(root))] = about.st_size
+    return found
 
 
 def _traces(store: Store, patient_key: str) -> tuple[set[str], set[str], set[str]]:
-    """The patient's series, their shards, and the addresses of their source files."""
+    """The patient's series, their shards, and the addresses of all files that belong to others."""
     series: set[str] = set()
     shards: set[str] = set()
-    uris: set[str] = set()
+    mine: set[str] = set()
+    others: set[str] = set()
     for path in store.list("plan"):
         rows = _of_patient(store.read_table(path, ["patient_key", "series_key", "shard"]), patient_key)
         series |= set(rows["series_key"].to_pylist())
         shards |= set(rows["shard"].to_pylist())
     for path in store.list("private/crosswalk"):
-        rows = _of_patient(store.read_table(path), patient_key)
-        series |= set(rows["series_key"].to_pylist())
-        for column in {"uris", "mask_uris"}.intersection(rows.column_names):
-            uris |= {uri for given in rows[column].to_pylist() for uri in given or ()}
+        table = store.read_table(path)
+        series |= set(_of_patient(table, patient_key)["series_key"].to_pylist())
+        for column in {"uris", "mask_uris"}.intersection(table.column_names):
+            for key, uris in zip(table["patient_key"].to_pylist(), table[column].to_pylist(), strict=True):
+                (mine if key == patient_key else others).update(uris or ())
     if not series:
         raise RequestError(
             "the store knows no patient with this key: `SELECT DISTINCT patient_key FROM series` lists them"
         )
-    return series, shards, uris
+    return series, shards, others - mine
 
 
 def _of_patient(rows: pa.Table, patient_key: str) -> pa.Table:
@@ -211,7 +222,7 @@ def _tables(store: Store, shards: set[str]) -> list[str]:
 
 def _last_tables(store: Store) -> list[str]:
     """Tables that tell where the patient's traces are, and so go last."""
-    return [*_parquet(store, "private/index"), *_parquet(store, "private/crosswalk"), *_parquet(store, "plan")]
+    return [*_parquet(store, "private/crosswalk"), *_parquet(store, "plan")]
 
 
 def _parquet(store: Store, folder: str) -> Iterable[str]:
@@ -222,15 +233,30 @@ def _shard_of(path: str) -> str:
     return posixpath.basename(path).split("-")[0]
 
 
-def _without(store: Store, path: str, patient_key: str, series: set[str], uris: set[str]) -> int:
-    """Write a table again without the patient, or remove it where nothing else is in it; how many rows that were."""
+def _without(store: Store, path: str, patient_key: str, series: set[str]) -> int:
+    """Write a table again without the patient; how many rows that were."""
     rows = store.read_table(path)
-    for column, values in (("patient_key", {patient_key}), ("series_key", series), ("uri", uris)):
+    for column, values in (("patient_key", {patient_key}), ("series_key", series)):
         if column in rows.column_names:
-            kept = rows.filter(pc.invert(pc.is_in(rows[column], value_set=pa.array(sorted(values), pa.string()))))
-            break
-    else:
-        return 0
+            return _write_again(store, path, rows, rows.filter(pc.invert(_is_one_of(rows[column], values))))
+    return 0
+
+
+def _only_of_others(store: Store, path: str, others: set[str]) -> int:
+    """Write an index of the source again with the files that belong to other patients; how many rows went.
+
+    Reports, masks and whatever else may be of anyone go too: the next run looks at them anew.
+    """
+    rows = store.read_table(path)
+    return _write_again(store, path, rows, rows.filter(_is_one_of(rows["uri"], others)))
+
+
+def _is_one_of(column: pa.ChunkedArray, values: set[str]) -> pa.ChunkedArray:
+    return pc.is_in(column, value_set=pa.array(sorted(values), pa.string()))
+
+
+def _write_again(store: Store, path: str, rows: pa.Table, kept: pa.Table) -> int:
+    """Put what is kept in place of a table, or remove it where nothing is; how many rows went."""
     if kept.num_rows == rows.num_rows:
         return 0
     if kept.num_rows:

@@ -166,6 +166,16 @@ class Select(Strict):
     """One series per study and modality stays: columns in order of weight, `-column` for the largest first,
     `column=regex` for those that match first."""
 
+    @field_validator("ranges")
+    @classmethod
+    def _from_low_to_high(
+        cls, ranges: dict[str, tuple[float | None, float | None]]
+    ) -> dict[str, tuple[float | None, float | None]]:
+        for name, (low, high) in ranges.items():
+            if low is not None and high is not None and low > high:
+                raise ValueError(f"{name} goes from {low:g} down to {high:g}, where nothing lies: [lowest, highest]")
+        return ranges
+
 
 class Limits(Strict):
     """Bounds that keep one bad scan from harming others."""
@@ -211,9 +221,9 @@ class CohortConfig(Strict):
     """A cohort file. Everything but `source` and `store` has a default."""
 
     cohort: str = "cohort"
-    source: str
+    source: str = Field(min_length=1)
     """Folder, s3:// prefix, manifest (.csv, .parquet), dicomweb+http(s):// address."""
-    store: str
+    store: str = Field(min_length=1)
     """Folder or s3:// prefix."""
     clinical: list[str] = Field(default_factory=list)
     free_text: list[FreeText] = Field(default_factory=list)
@@ -238,6 +248,14 @@ class CohortConfig(Strict):
     split_column: str = "split"
     """Manifest column with train, tune, internal or external."""
     evaluation: Evaluation = Evaluation()
+
+    @field_validator("select")
+    @classmethod
+    def _rules_apart(cls, rules: list[Select]) -> list[Select]:
+        names = [rule.name for rule in rules]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"two rules are called {twice[0]!r}, and `excluded_by` could not tell which: rename one")
+        return rules
 
 
 DEFAULT_RECIPE: dict[Modality, ModalityRecipe] = {

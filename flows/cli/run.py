@@ -44,7 +44,7 @@ def retry(
 
     if reason is not None and reason not in list(Reason):
         near = difflib.get_close_matches(reason, list(Reason), n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = f"; did you mean {near[0]}?" if near else "."
         raise ConfigError(f"no reason code {reason!r}{hint} Known: {', '.join(sorted(Reason))}")
     _run(load_cohort(cohort), limit, Retry(reason=reason), as_json)
 

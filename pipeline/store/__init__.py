@@ -4,7 +4,7 @@
 `results` the commits.
 """
 
-from pipeline.store.files import MARK, Store, new_attempt
+from pipeline.store.files import MARK, TEMPORARY, Store, new_attempt
 from pipeline.store.filesystem import from_environment, open_filesystem, service_errors
 
-__all__ = ["MARK", "Store", "from_environment", "new_attempt", "open_filesystem", "service_errors"]
+__all__ = ["MARK", "TEMPORARY", "Store", "from_environment", "new_attempt", "open_filesystem", "service_errors"]

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import posixpath
+import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +40,9 @@ T = TypeVar("T")
 
 MARK = "store.json"
 """Makes a folder a store."""
+
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}")
+"""What a file is called while it is written beside its place."""
 
 _AT_ONCE = 4
 """Files of one volume that are on their way at the same time."""

@@ -60,6 +60,16 @@ def _written(folder: Path, text: str) -> Path:
         ("source: [\n", "cohort.yaml line 2: no valid YAML"),
         ("", "should be keys with values such as `source:` and `store:`, got nothing"),
         ("- a\n", "got a list"),
+        ("source: a\nstore: b\n? [a, b]\n: c\n", "cohort.yaml line 3: a key is a word"),
+        ("source: &a [*a]\nstore: b\n", "an alias"),
+        ("source: a\nstore: s3:/bucket/x\n", "'s3:/bucket/x' is neither a path nor an address"),
+        ("source: ''\nstore: b\n", "cohort.yaml line 1: source: String should have at least 1 character"),
+        ("source: a\nstore: b\nselect:\n  - {prefer: [kvp]}\n", "cohort.yaml line 4: select.0.name is missing"),
+        ("source: a\nstore: b\nselect: [{name: x}, {name: x}]\n", "two rules are called 'x'"),
+        (
+            "source: a\nstore: b\nselect:\n  - {name: x, ranges: {kvp: [140, 80]}}\n",
+            "cohort.yaml line 4: select.0.ranges: kvp goes from 140 down to 80",
+        ),
     ],
 )
 def test_each_mistake_is_told_with_its_place(tmp_path: Path, text: str, line: str) -> None:
@@ -72,6 +82,12 @@ def test_several_mistakes_are_several_lines(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         _load(tmp_path, "source: a\nstore: b\nslots: 0\nworkers: -1\n")
     assert len(str(caught.value).splitlines()) == 2
+
+
+def test_what_yaml_cannot_read_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        _load(tmp_path, "source: a\0\n")
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_secret_is_not_repeated(tmp_path: Path) -> None:

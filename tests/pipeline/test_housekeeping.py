@@ -15,7 +15,7 @@ from pipeline.errors import RequestError
 from pipeline.grid import Grid, Volume
 from pipeline.housekeeping import forget, gc, patient_keys
 from pipeline.query import connect, run_query
-from pipeline.store import Store, new_attempt
+from pipeline.store import TEMPORARY, Store, new_attempt
 from pipeline.store.volumes import read_labels, read_volume, write_labels, write_volume
 from pipeline.verdicts import add_verdicts
 from schemas.catalog import INDEX, PLAN
@@ -71,6 +71,7 @@ def add_private(store: Store, names: list[str]) -> None:
     crosswalk = [keys(name) | {"patient_id": f"ID-{name.split('-')[0]}", "uris": [uri]} for name, uri in uris.items()]
     store.write_table("private/crosswalk/1.parquet", pa.Table.from_pylist(crosswalk))
     index = [{"uri": uri, "size": 1, "stamp": "1", "kind": "dicom", "header": f"{{{uri}}}"} for uri in uris.values()]
+    index += [{"uri": "file:///in/anna/report.pdf", "size": 1, "stamp": "1", "kind": "not_dicom", "header": "{}"}]
     store.write_table("private/index/1.parquet", table(index, INDEX))
     clinical = pa.Table.from_pylist([keys(name) | {"tumour": "lung"} for name in names])
     store.write_table("clinical/1.parquet", clinical)
@@ -134,12 +135,23 @@ def test_gc_removes_merged_tables_that_are_out_of_date(store: Store) -> None:
 
 def test_gc_removes_files_half_written(tmp_path: Path) -> None:
     store = Store.create(str(tmp_path / "store"), cohort="test")
-    half = tmp_path / "store" / "results" / ".x.parquet.0123"
+    half = tmp_path / "store" / "results" / ".x.parquet.0123456789ab"
     half.parent.mkdir()
     half.write_bytes(b"half")
+    somebodys = tmp_path / "store" / ".gitignore"
+    somebodys.write_text("*")
     assert gc(store).paths == ()
-    assert gc(store, grace=NOW).paths == ("results/.x.parquet.0123",)
+    assert gc(store, grace=NOW).paths == ("results/.x.parquet.0123456789ab",)
     assert not half.exists()
+    assert somebodys.exists()
+
+
+def test_what_is_half_written_is_called_as_gc_knows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, seen = Store.create(str(tmp_path / "store"), cohort="test"), list[str]()
+    monkeypatch.setattr("os.replace", lambda source, _: seen.append(Path(source).name))
+    store.write("results/x.parquet", b"half")
+    (name,) = seen
+    assert TEMPORARY.fullmatch(name)
 
 
 def test_forget_leaves_no_trace_of_a_patient_and_all_of_the_others(store: Store) -> None:
@@ -159,7 +171,7 @@ def test_forget_leaves_no_trace_of_a_patient_and_all_of_the_others(store: Store)
     before = answers(store, "WHERE {} != 'anna'")
     summary = forget(store, "anna")
     assert summary.n_arrays == 3
-    assert summary.n_rows == 8
+    assert summary.n_rows == 9
     assert answers(store, "") == before
     for path, data in everything(store).items():
         assert b"anna" not in data, path
