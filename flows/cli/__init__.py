@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 some scans failed, 2 the request was wrong, 3 a service wa
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from importlib.metadata import version
@@ -58,8 +59,14 @@ def options(
     log_to_stderr(verbose)
 
 
+_INTERRUPTED = 130
+"""Of Ctrl-C: typer ends so, without a word."""
+
+
 def main() -> None:
     """Run a command; what goes wrong is one clear line and an exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that this terminal cannot show ends nothing
     try:
         app()
     except RequestError as error:
@@ -71,8 +78,10 @@ def main() -> None:
     except BrokenPipeError:  # `spinetally sql ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except KeyboardInterrupt:
-        _end("stopped: what was committed stays; run again to go on", 130)
+    except SystemExit as ended:
+        if ended.code == _INTERRUPTED:
+            _end("stopped: what was committed stays; run again to go on", _INTERRUPTED)
+        raise
     except Exception as error:
         if "--verbose" in sys.argv or "-v" in sys.argv:
             raise

@@ -20,8 +20,13 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 
 
 def print_json(facts: Any) -> None:
-    """One JSON value on stdout."""
-    print(json.dumps(facts, ensure_ascii=False, allow_nan=False, default=str))
+    """One JSON value on stdout, in letters that it can hold."""
+    text = json.dumps(facts, ensure_ascii=False, allow_nan=False, default=str)
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        text = json.dumps(facts, allow_nan=False, default=str)
+    print(text)
 
 
 def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[Any]], *, numbers: int = 0) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import webbrowser
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -37,4 +38,5 @@ def view(
         say(address)
         if browser:
             webbrowser.open(address)
-        threading.Event().wait()  # Ctrl-C ends it
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()

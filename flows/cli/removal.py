@@ -51,10 +51,17 @@ def forget(
     if len(keys) > 1:
         raise RequestError(f"{len(keys)} patients have this PatientID: give the patient_key of one: {', '.join(keys)}")
     check_patient(store, keys[0])
-    if not yes and not typer.confirm("Remove this patient from every table and all arrays?", err=True):
+    if not yes and not _is_confirmed():
         raise RequestError("nothing was removed")
     removed = remove(store, keys[0])
     if as_json:
         print_json(asdict(removed))
     else:
         say(f"{removed.n_rows} rows of {removed.n_tables} tables and {removed.n_arrays} arrays were removed")
+
+
+def _is_confirmed() -> bool:
+    try:
+        return typer.confirm("Remove this patient from every table and all arrays?", err=True)
+    except typer.Abort:  # there is nobody to ask
+        return False

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ import pytest
 import yaml
 
 from flows.cli import main
+from flows.cli.console import print_json
 from flows.cli.evaluation_summary import print_evaluation
 from flows.launch import launch
 from flows.stages import Stages
@@ -109,6 +112,35 @@ def test_help_and_questions_start_quickly() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", code, *HEAVY], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "[]", "these belong into the commands that need them"
+
+
+def test_an_interrupted_run_says_what_to_do(cli: Cli, cohort: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flows.launch.launch", interrupted)
+    _refused(cli("run", cohort), "stopped", "run again", code=130)
+
+
+def test_letters_that_a_terminal_lacks_end_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for encoding, expected in (("ascii", b'{"cohort": "K\\u00f6ln"}'), ("utf-8", '{"cohort": "Köln"}'.encode())):
+        shown = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding, write_through=True))
+        print_json({"cohort": "Köln"})
+        assert shown.getvalue().strip() == expected
+    code = "import sys; sys.argv[1:] = ['models', 'list']; import flows.cli; flows.cli.main()"
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    assert (
+        subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False).returncode == 0
+    )
+
+
+def test_nobody_to_ask_removes_nothing(cli: Cli, done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    ended = cli("forget", done, "--id", "Secretname0")
+    assert ended.code == 2
+    assert "nothing was removed" in ended.err
+    assert cli("status", done, "--json").json["series"]["series"] == 3
 
 
 def test_index_says_what_is_there_and_writes_nothing(cli: Cli, cohort: Path) -> None:

@@ -185,7 +185,7 @@ def test_the_command_says_where_and_stops_when_it_is_told_to(store: Store, tmp_p
         finally:
             process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 0, "it is how one ends it"
     wrong = subprocess.run([*command[:4], "zz", *command[5:]], capture_output=True, text=True, timeout=120, check=False)
     assert wrong.returncode == 2
     assert "no series starts with 'zz'" in wrong.stderr
