@@ -181,7 +181,7 @@ def _description(described: str | dict[str, Any]) -> dict[str, Any]:
     if isinstance(described, str):
         try:
             content = yaml.safe_load(Path(described).read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise ConfigError(
                 f"cluster: {Path(described).name} cannot be read ({type(error).__name__}). Allowed are `local`, a "
                 "scheduler's address (tcp://host:8786) and a YAML file"

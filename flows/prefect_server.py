@@ -193,11 +193,13 @@ def _answers(url: str, *, within_s: float) -> bool:
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         try:
-            with opener.open(f"{url}/health", timeout=max(1.0, deadline - time.monotonic())) as answer:
+            with opener.open(f"{url.rstrip('/')}/health", timeout=max(1.0, deadline - time.monotonic())) as answer:
                 if answer.status == 200:
                     return True
         except (urllib.error.URLError, OSError):
             pass
+        except ValueError:  # no address at all
+            return False
         time.sleep(0.1)
     return False
 
@@ -205,6 +207,7 @@ def _answers(url: str, *, within_s: float) -> bool:
 def _end_with_parent() -> None:
     """The parent holds the other end of stdin: it closes when the parent is gone, however it went."""
     os.read(0, 1)
+    shutil.rmtree(os.environ["PREFECT_HOME"], ignore_errors=True)  # the parent cannot
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -125,7 +125,7 @@ def _unpacked(data: bytes, most: int) -> bytes:
             member = zlib.decompressobj(wbits=31)
             parts.append(member.decompress(data, left))
             left -= len(parts[-1])
-            data = member.unused_data
+            data = member.unused_data.lstrip(b"\0")  # padding of a tape or a download
     except zlib.error:
         raise ScanError(Reason.UNREADABLE, "the file is called .gz and cannot be unpacked: fetch it again") from None
     return b"".join(parts)

@@ -13,6 +13,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from flows.cluster import _FAIR
 from schemas.config import CohortConfig
 from tests.composed import COMPOSE, environment_of
 
@@ -68,6 +69,10 @@ def test_the_image_runs_without_rights_from_what_is_there() -> None:
     for line in re.findall(r"^COPY (.+)$", text, re.MULTILINE):
         assert all((INFRA.parent / source).exists() for source in line.split()[:-1])
     assert "--require-hashes -r infra/requirements.lock" in text
+    for setting in ("allowed-failures", "worker-saturation"):
+        name = f"DASK_DISTRIBUTED__SCHEDULER__{setting.upper().replace('-', '_')}"
+        (said,) = re.findall(rf"{name}=(\S+)", text)
+        assert float(said) == _FAIR[f"distributed.scheduler.{setting}"], "a scheduler of the image does as our own"
 
 
 def test_the_lock_has_hashes_and_the_versions_of_the_tests() -> None:

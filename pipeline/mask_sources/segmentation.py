@@ -61,37 +61,57 @@ def read_segmentation(
     step_mm = step_between(along, stated_mm=stated_mm, scan_mm=_scan_step(scan_grid, normal))
     first = frames[int(along.argmin())]
     n_planes = int(np.rint((along.max() - along.min()) / step_mm)) + 1
+    in_plane = np.stack([column_axis, row_axis]) * spacing_mm[:, None]
+    shifts = _shifts(frames, first, in_plane)
+    low, high = shifts.min(axis=0), shifts.max(axis=0)
     grid = stack_grid(
-        corner_mm=first.position_mm,
+        corner_mm=first.position_mm + low @ in_plane,
         row_axis=row_axis,
         column_axis=column_axis,
-        shape=(n_planes, int(dataset.Rows), int(dataset.Columns)),
+        shape=(n_planes, int(dataset.Rows + high[0] - low[0]), int(dataset.Columns + high[1] - low[1])),
         spacing_mm=np.array([step_mm, *spacing_mm]),
     )
     values = np.zeros(grid.shape, dtype=np.uint16)
-    drawn = _draw(dataset, frames, values, chosen, first=first, step_mm=step_mm, merge=merge)
+    places = [int(np.rint((frame.along_mm - first.along_mm) / step_mm)) for frame in frames]
+    drawn = _draw(
+        dataset, frames, [values[place, y:, x:] for place, (y, x) in zip(places, shifts - low, strict=True)], chosen,
+        merge=merge,
+    )  # fmt: skip
     levels = {value: level for number, value in chosen.items() if (level := _level(_segment(dataset, number)))}
     return SourceMask(values, grid, levels), _references(dataset, drawn)
+
+
+def _shifts(frames: list[_Frame], first: _Frame, in_plane: Floats) -> npt.NDArray[np.int64]:
+    """(n, 2) displacement of each frame against the first within the plane, in whole rows and columns.
+
+    Frames on a scan of a tilted gantry are displaced, for they have the places of its own images.
+
+    Args:
+        frames: the frames.
+        first: the one of them that the others are held against.
+        in_plane: (2, 3) the step from row to row and from column to column, mm.
+    """
+    steps = in_plane / np.square(in_plane).sum(axis=1, keepdims=True)
+    moved = np.array([frame.position_mm - first.position_mm for frame in frames])
+    return np.rint(moved @ steps.T).astype(np.int64)
 
 
 def _draw(
     dataset: Dataset,
     frames: list[_Frame],
-    values: npt.NDArray[np.uint16],
+    planes: list[npt.NDArray[np.uint16]],
     chosen: dict[int, int],
     *,
-    first: _Frame,
-    step_mm: float,
     merge: bool,
 ) -> list[_Frame]:
-    """Write the frames into `values`; those that hold something."""
+    """Write each frame into the first rows and columns of its plane; those that hold something."""
     largest = int(dataset.get("MaximumFractionalValue", 1)) if dataset.get("SegmentationType") == "FRACTIONAL" else 1
     drawn = []
-    for frame, pixels in zip(frames, _pixels(dataset, [frame.index for frame in frames]), strict=True):
-        plane = values[int(np.rint((frame.along_mm - first.along_mm) / step_mm))]
+    for frame, whole, pixels in zip(frames, planes, _pixels(dataset, [f.index for f in frames]), strict=True):
         if not pixels.any():
             continue
         drawn.append(frame)
+        plane = whole[: pixels.shape[0], : pixels.shape[1]]
         if frame.segment is None:
             for number in np.unique(pixels[pixels != 0]):
                 if int(number) in chosen:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from io import BytesIO
+from threading import Lock
 from typing import Any
 
 import pydicom
@@ -25,6 +26,7 @@ _PAGE = 500
 _TIMEOUT_S = (10, 300)
 _STUDY, _SERIES, _INSTANCE = "0020000D", "0020000E", "00080018"
 _ANY_ENCODING = (("application/dicom", "*"),)
+_one_at_a_time = Lock()
 _IMMUTABLE = "instance"  # an object that changes gets another UID (PS3.3 C.12.1.1.3)
 
 
@@ -40,7 +42,8 @@ def list_server(uri: str) -> Iterator[SourceFile]:
     with _server_errors():
         for series in _listed(client):
             study, uid = _value(series, _STUDY), _value(series, _SERIES)
-            for instance in _pages(client.search_for_instances, study_instance_uid=study, series_instance_uid=uid):
+            where = {"study_instance_uid": study, "series_instance_uid": uid}
+            for instance in _pages(client.search_for_instances, _INSTANCE, **where):
                 name = f"studies/{study}/series/{uid}/instances/{_value(instance, _INSTANCE)}"
                 yield SourceFile(f"{root}/{name}", name, 0, _IMMUTABLE)
 
@@ -68,8 +71,10 @@ def read_header(uri: str) -> pydicom.Dataset:
         ServiceError: the server does not answer.
     """
     root, study, series, instance = _parts(uri)
+    with _one_at_a_time:  # the others of the series wait for its answer, and do not ask again
+        headers = _headers(root, study, series)
     try:
-        return _headers(root, study, series)[instance]
+        return headers[instance]
     except KeyError:
         raise ScanError(Reason.UNREADABLE, "the server lists an instance and does not give its header") from None
 
@@ -83,7 +88,7 @@ def _headers(root: str, study: str, series: str) -> dict[str, pydicom.Dataset]:
         dataset.file_meta = pydicom.dataset.FileMetaDataset()
         if "AvailableTransferSyntaxUID" in dataset:
             dataset.file_meta.TransferSyntaxUID = dataset.AvailableTransferSyntaxUID
-    return {str(dataset.SOPInstanceUID): dataset for dataset in datasets}
+    return {str(dataset.get("SOPInstanceUID", "")): dataset for dataset in datasets}
 
 
 @lru_cache(maxsize=4)
@@ -111,7 +116,7 @@ def _listed(client: Any) -> Iterator[dict[str, Any]]:
         SourceError: there is no such service.
     """
     try:
-        yield from _pages(client.search_for_series)
+        yield from _pages(client.search_for_series, _SERIES)
     except OSError as error:
         if getattr(getattr(error, "response", None), "status_code", None) != 404:
             raise
@@ -121,18 +126,38 @@ def _listed(client: Any) -> Iterator[dict[str, Any]]:
         ) from None
 
 
-def _pages(search: Any, **where: str) -> Iterator[dict[str, Any]]:
-    offset = 0
+def _pages(search: Any, tag: str, **where: str) -> Iterator[dict[str, Any]]:
+    """All answers to a search, page by page, each once; `tag` tells them apart.
+
+    Raises:
+        SourceError: the server begins anew with every page, so that no more than the first is to be had.
+    """
+    seen: set[str] = set()
     while True:
-        page = search(limit=_PAGE, offset=offset, **where)
-        yield from page
-        if len(page) < _PAGE:
+        page = search(limit=_PAGE, offset=len(seen), **where)
+        fresh = {_value(answer, tag): answer for answer in page}
+        fresh = {value: answer for value, answer in fresh.items() if value not in seen}
+        if len(page) == _PAGE and not fresh:
+            raise SourceError(
+                f"the DICOMweb server gives the same {_PAGE} answers again and again: it does not know `offset`, and "
+                "what comes after them cannot be listed; give the scans as files"
+            )
+        seen.update(fresh)
+        yield from fresh.values()
+        if len(page) != _PAGE:  # the last page, or a server that gives everything at once
             return
-        offset += len(page)
 
 
 def _value(answer: dict[str, Any], tag: str) -> str:
-    return str(answer[tag]["Value"][0])
+    """A value of an answer.
+
+    Raises:
+        ServiceError: the server left out what it must give (PS3.18, 10.6.3).
+    """
+    try:
+        return str(answer[tag]["Value"][0])
+    except (KeyError, IndexError, TypeError):
+        raise ServiceError("the DICOMweb server answers a search without the UIDs of what it found") from None
 
 
 def _parts(uri: str) -> tuple[str, str, str, str]:

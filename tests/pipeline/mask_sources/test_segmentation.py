@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import highdicom as hd
@@ -12,7 +13,7 @@ from pydicom.sr.codedict import codes
 
 from pipeline.errors import ScanError
 from pipeline.grid import Grid
-from pipeline.mask_sources import read_mask
+from pipeline.mask_sources import read_as_drawn, read_mask
 from schemas.reasons import Reason
 from schemas.spine import level_number
 
@@ -83,6 +84,22 @@ def test_every_kind_of_segmentation_gives_its_segments(
     read = read_mask(write_seg(tmp_path, sources, pixels, ["a", "b", "c"], kind), grid=liver_grid)
     np.testing.assert_array_equal(read.instances, on_grid(masks, sources))
     assert read.volume_change is None
+
+
+def test_frames_on_a_tilted_scan_lie_where_its_images_lie(tmp_path: Path, sources: list[pydicom.Dataset]) -> None:
+    tilted = [copy.deepcopy(source) for source in sources]
+    for number, source in enumerate(tilted):
+        x, y, z = source.ImagePositionPatient
+        source.ImagePositionPatient = [x - 2.0 * number, y + 3.0 * number, z]
+    masks = masks_for(tilted, 1)
+    labels, grid = read_as_drawn(write_seg(tmp_path, tilted, masks, ["a"], "BINARY"))
+    found = grid.to_lps(np.argwhere(labels))
+    for source in tilted[1:]:
+        x, y, z = source.ImagePositionPatient
+        step = float(source.PixelSpacing[0])
+        here = found[np.abs(found[:, 2] - z) < 0.1]
+        assert len(here) == 20 * 30
+        np.testing.assert_allclose(here.mean(axis=0)[:2], [x + 114.5 * step, y + 109.5 * step], atol=step / 2)
 
 
 def test_a_fractional_segmentation_is_refused(tmp_path: Path, sources: list[pydicom.Dataset], liver_grid: Grid) -> None:
