@@ -30,6 +30,8 @@ class Counts:
     """In the scans of this run."""
     no_model: int = 0
     """Series without a recipe for their modality."""
+    again: int = 0
+    """Scans that were found done and are done again, for what they rest on has changed in this run."""
     started: float = field(default_factory=time.monotonic)
     """When the run began."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -67,6 +69,12 @@ class Counts:
         with self._lock:
             self.total += more
 
+    def do_again(self, n: int) -> None:
+        """Scans that were found done are to be done again after all."""
+        with self._lock:
+            self.again += n
+            self.total += n
+
     def leave(self, n: int) -> None:
         """Series that have no recipe for their modality."""
         with self._lock:
@@ -92,7 +100,7 @@ class Counts:
             "excluded": excluded,
             "processed": self.scans["ok"] + self.scans["quarantined"],
             "failed": self.scans["failed"],
-            "done_before": done_before,
+            "done_before": done_before - self.again,
             "no_model": self.no_model,
             "lesions": self.lesions,
             "seconds": round(self.seconds, 1),

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from distributed import Client
 
-from flows.borrowing import borrows, levels_of_others, no_levels
+from flows.borrowing import borrows, levels_of_others, no_levels, outdated
 from flows.cluster import total_slots
 from flows.counts import Counts
 from flows.earlier import earlier_results
@@ -27,9 +27,26 @@ def do_shards(outlook: Outlook, client: Client, counts: Counts) -> None:
         ServiceError: a service went away; what was not committed stays pending.
     """
     left = _one_pass(outlook, client, counts, outlook.work, borrowing=False, levels_of=no_levels)
+    left = _with_outdated(outlook, left, counts)
     if left:
         levels_of = levels_of_others(outlook.opened_store)
         _one_pass(outlook, client, counts, left, borrowing=True, levels_of=levels_of)
+
+
+def _with_outdated(outlook: Outlook, left: list[ShardWork], counts: Counts) -> list[ShardWork]:
+    """What is left, and the scans whose levels come from one that this run has done again."""
+    waiting = {key for each in left for key in each.scans}
+    known = outlook.known.outdated | waiting
+    added = defaultdict(list)
+    for key, shard in outdated(outlook.opened_store, outlook.recipes.values()).items():
+        if key not in known:
+            added[shard].append(key)
+    counts.do_again(sum(map(len, added.values())))
+    scans = {each.shard: each.scans for each in left}
+    return [
+        ShardWork(shard, (), (*scans.get(shard, ()), *sorted(added.get(shard, ()))))
+        for shard in dict.fromkeys([*scans, *added])
+    ]
 
 
 def _one_pass(

@@ -2,8 +2,9 @@
 
 A series is to be ingested where the store has no row for its present version, or where it was left out and now is not
 (or the other way round). A scan is to be done where its series is `ok` and has no row under the recipe of its modality,
-or one that was made with other masks, or other names of levels, than the manifest gives now. What was quarantined or
-failed has a row, so it is done until somebody says `retry`.
+or one that was made with other masks, or other names of levels, than the manifest gives now, or with levels of another
+scan that has been done again since. What was quarantined or failed has a row, so it is done until somebody says
+`retry`.
 """
 
 from __future__ import annotations
@@ -67,6 +68,8 @@ class Known:
     """By recipe and series key: status and reason code."""
     given: Mapping[tuple[str, str], str | None] = field(default_factory=dict)
     """By recipe and series key: the hash of the masks that it was made with."""
+    outdated: frozenset[str] = frozenset()
+    """Keys of series whose levels come from a scan that has been done again since."""
     is_compared: bool = True
     """Whether the scans of each patient were compared since the last of them was done."""
 
@@ -129,7 +132,7 @@ def find_work(
             ingested.add(entry.series_key)
     given = {entry.series_key: entry.given_id for entry in series}
     for key, row in known.series.items():
-        again = retry is None and _is_given_otherwise(key, row, known, recipes, given)
+        again = retry is None and _rests_on_other(key, row, known, recipes, given)
         if key not in ingested and (again or _to_process(key, row, known, recipes, retry)):
             scans[row.shard].append(key)
     ordered = [*dict.fromkeys(plan["shard"].to_pylist()), *sorted(scans)]
@@ -200,9 +203,10 @@ def _to_process(key: str, row: KnownSeries, known: Known, recipes: Mapping[str, 
     return found is None if retry is None else found is not None and retry.wants(*found)
 
 
-def _is_given_otherwise(
+def _rests_on_other(
     key: str, row: KnownSeries, known: Known, recipes: Mapping[str, str], given: Mapping[str, str | None]
 ) -> bool:
-    """Whether a scan was done with other masks or names of levels than its source has now."""
+    """Whether a scan was done with other masks, names of levels or borrowed levels than there are now."""
     done = (recipes.get(row.modality or "", ""), key)
-    return row.status == "ok" and key in given and done in known.given and known.given[done] != given[key]
+    given_otherwise = key in given and done in known.given and known.given[done] != given[key]
+    return row.status == "ok" and (given_otherwise or key in known.outdated)

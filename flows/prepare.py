@@ -11,12 +11,13 @@ import io
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flows.borrowing import outdated
 from flows.counts import Counts, Summary
 from flows.pending import Known, Retry, ShardWork, count_statuses, find_work, first_scans, read_known
 from flows.shards import expected_scans
@@ -137,7 +138,7 @@ def look(
     outlook = Outlook(
         config, stages, recipes, store, identity,
         index=stages.index(config, identity=identity, previous=last_index(store) if store else None, progress=progress),
-        known=read_known(store) if store else Known(),
+        known=_known(store, recipes),
         new_plan=PLAN.empty_table(),
         started=started,
     )  # fmt: skip
@@ -178,6 +179,12 @@ def _planned(outlook: Outlook, limit: int | None, retry: Retry | None) -> Outloo
     plan = pa.concat_tables([known_plan, added])
     work = find_work(outlook.known, outlook.index.series, plan, recipes=outlook.recipe_ids, retry=retry)
     return replace(outlook, new_plan=added, work=tuple(first_scans(work, limit)))
+
+
+def _known(store: Store | None, recipes: Mapping[str, ResolvedRecipe]) -> Known:
+    if store is None:
+        return Known()
+    return replace(read_known(store), outdated=frozenset(outdated(store, recipes.values())))
 
 
 def _existing(config: CohortConfig) -> Store | None:

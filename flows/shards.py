@@ -12,6 +12,7 @@ from typing import Any
 
 from distributed import Client
 
+from flows.borrowing import is_older
 from flows.counts import Counts
 from flows.fan_out import fan_out
 from flows.pending import ShardWork
@@ -127,12 +128,10 @@ class Shard:
     def _request(self, row: Row, recipe: ResolvedRecipe) -> ScanRequest:
         setting, key = self._setting, row["series_key"]
         given = setting.given.get(key)
-        return ScanRequest(
-            row,
-            masks=setting.masks.get(key, {}),
-            levels_from=setting.levels_of(row, recipe),
-            earlier=setting.earlier_of(row, recipe, given),
-        )
+        lent, earlier = setting.levels_of(row, recipe), setting.earlier_of(row, recipe, given)
+        if lent is not None and earlier is not None and is_older(earlier.labels_uri, lent):
+            earlier = None  # it holds levels that have changed since
+        return ScanRequest(row, masks=setting.masks.get(key, {}), levels_from=lent, earlier=earlier)
 
     def _read_rows(self) -> list[Row]:
         """The newest `ok` row of the series that were in the store before."""
