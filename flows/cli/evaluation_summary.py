@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flows.cli.console import print_table, say
+from pipeline.evaluate.names import plain
 from schemas.evaluation import SPLITS
 
 FEW = 20
@@ -28,7 +29,7 @@ def print_evaluation(summary: dict[str, Any]) -> None:
                 [
                     r["recipe"],
                     r["split"],
-                    f"{r['unit']} {_plain(r['metric'].removeprefix('difference_'))}",
+                    f"{r['unit']} {plain(r['metric'].removeprefix('difference_'))}",
                     _said(r, "+.3f"),
                 ]
                 for r in rows
@@ -38,7 +39,7 @@ def print_evaluation(summary: dict[str, Any]) -> None:
         print_table(
             "Between readers",
             ["measure", "value (95 % interval)"],
-            [[_plain(f["metric"].removeprefix("reader_")), _said(f)] for f in summary["readers"]],
+            [[plain(f["metric"]), _said(f)] for f in summary["readers"]],
         )
     _print_reference(summary)
 
@@ -46,11 +47,11 @@ def print_evaluation(summary: dict[str, Any]) -> None:
 def _print_recipe(recipe_id: str, recipe: dict[str, Any], parts: dict[str, list[dict[str, Any]]]) -> None:
     drops = {(f["unit"], f["metric"].removeprefix("drop_")): f for f in recipe["drops"]}
     for (unit, metric), figure in drops.items():
-        say(f"{unit} {_plain(metric)}, from internal to external: {_said(figure, '+.2f')}")
+        say(f"{unit} {plain(metric)}, from internal to external: {_said(figure, '+.2f')}")
     found = {name: {(f["unit"], f["metric"]): f for f in figures} for name, figures in parts.items()}
     kinds = list(dict.fromkeys(kind for figures in found.values() for kind in figures))
     rows = [
-        [f"{unit} {_plain(metric)}", *(_said(figures.get((unit, metric)), counts=True) for figures in found.values())]
+        [f"{unit} {plain(metric)}", *(_said(figures.get((unit, metric)), counts=True) for figures in found.values())]
         for unit, metric in kinds
     ]
     print_table(f"Against the reference standard, recipe {recipe_id}", ["value (95 % interval)", *parts], rows)
@@ -90,9 +91,8 @@ def _print_few(recipe: dict[str, Any], parts: dict[str, list[dict[str, Any]]]) -
     others = {"wilson", "delong_logit"}
     if any(f["unit"] != "patient" and f.get("interval") in others for figures in parts.values() for f in figures):
         say(
-            f"With fewer than {LEAST_PATIENTS} patients in a part, or {LEAST_WITH_CASES} with such a case, there is no "
-            "bootstrap over patients: intervals of lesions and vertebrae then take those of a patient for unrelated, "
-            "and other figures have none."
+            f"Below {LEAST_PATIENTS} patients in a part, or {LEAST_WITH_CASES} with such a case, there is no bootstrap "
+            "over them: intervals of lesions and vertebrae take those of a patient for unrelated, others are left out."
         )
 
 
@@ -111,17 +111,11 @@ def _print_reference(summary: dict[str, Any]) -> None:
     parts += [f"{outside} true lesions outside their volume, not counted"] if outside else []
     say("; ".join(parts))
     if missing := summary["annotation"]["not_stated"]:
-        say(f"Not stated of the reference standard: {', '.join(map(_plain, missing))}")
+        say(f"Not stated of the reference standard: {', '.join(name.replace('_', ' ') for name in missing)}")
 
 
 def _many(n: int, what: str) -> str:
     return f"{n:,} {what}" + ("" if n == 1 else "s")
-
-
-def _plain(metric: str) -> str:
-    from pipeline.evaluate.summary import PLAIN
-
-    return PLAIN.get(metric, metric.replace("_", " "))
 
 
 def _said(figure: dict[str, Any] | None, form: str = ".2f", *, counts: bool = False) -> str:

@@ -26,7 +26,7 @@ from pipeline.evaluate.sites import SiteEstimate
 from pipeline.evaluate.statistics.estimate import FEW_PATIENTS, Estimate, with_interval
 from pipeline.evaluate.statistics.proportions import proportion
 from schemas.evaluation import Evaluation, MatchRule
-from schemas.spine import craniocaudal_rank, level_number, region
+from schemas.spine import craniocaudal_rank, is_named, level_number, region
 
 DROPS = (("lesion", "sensitivity"), ("lesion", "froc_score"), ("vertebra", "auroc"), ("patient", "auroc"))
 """Unit and metric of what is compared between the internal and the external part, the plainest first."""
@@ -134,11 +134,20 @@ def _by_size(cohort: Cohort, hits: Hits, settings: Evaluation, rule: MatchRule) 
 def _lesion_subgroups(cohort: Cohort, hits: Hits, settings: Evaluation) -> list[Figure]:
     truths = cohort.truths
     regions = np.array([_region(level) for level in truths.level], dtype=object)
-    divisions = {"type": truths.kind, "level": truths.level, "region": regions}
+    named = np.array([_named(level) for level in truths.level], dtype=object)
+    divisions = {"type": truths.kind, "level": named, "region": regions}
     figures = _by_size(cohort, hits, settings, settings.rule)
     for subgroup, strata in divisions.items():
         figures += _sensitivities(cohort, hits, settings, strata, subgroup, settings.rule.name)
     return figures
+
+
+def _named(level: object) -> object:
+    """The level's name; unnumbered vertebrae are one stratum, for `V2` of two scans are two levels."""
+    try:
+        return level if level is None or is_named(level_number(str(level))) else "not named"
+    except ValueError:
+        return level
 
 
 def _region(level: object) -> str | None:
@@ -152,7 +161,7 @@ def _sensitivities(
     cohort: Cohort, hits: Hits, settings: Evaluation, strata: Texts, subgroup: str, rule: str
 ) -> list[Figure]:
     """Lesion sensitivity in each stratum, with both intervals."""
-    names = sorted({str(s) for s in strata if s is not None}, key=_order)
+    names = sorted({str(s) for s in strata if s is not None}, key=stratum_order)
     parts: Parts = {}
     figures = []
     for name in names:
@@ -169,8 +178,8 @@ def _sensitivities(
     return figures
 
 
-def _order(stratum: str) -> tuple[float, bool, str]:
-    """Bins by their numbers, levels from head to foot, others by name."""
+def stratum_order(stratum: str) -> tuple[float, bool, str]:
+    """A key to sort strata by: bins by their numbers, levels from head to foot, others by name."""
     number = re.match(r"(?:<|>=|>)?=?(\d+(?:\.\d+)?)", stratum)
     if number:
         return float(number[1]), not stratum.startswith("<"), stratum
@@ -183,7 +192,7 @@ def _order(stratum: str) -> tuple[float, bool, str]:
 def _scan_subgroups(cohort: Cohort, hits: Hits, settings: Evaluation, attributes: Mapping[str, Texts]) -> list[Figure]:
     figures: list[Figure] = []
     for subgroup, strata in attributes.items():
-        for name in sorted({str(s) for s in strata if s is not None}, key=_order):
+        for name in sorted({str(s) for s in strata if s is not None}, key=stratum_order):
             figures += _stratum(cohort.of_scans(strata == name), settings, hits.rule, subgroup, name)
     return figures
 

@@ -119,7 +119,7 @@ def _rows_of(estimates: list[SiteEstimate], named: dict[str, Any]) -> list[dict[
     rows = [named | _site_row(e, weights.get(e.site)) for e in estimates]
     patients = sum(e.n_patients for e in usable)
     if pooled is None:
-        few = not_estimable(f"{len(usable)} sites can be pooled, {MIN_SITES} are needed")
+        few = not_estimable(f"of {len(estimates)} sites {len(usable)} can be pooled, {MIN_SITES} are needed")
         return [*rows, named | {"kind": "pooled", "n_patients": patients} | _estimate_columns(few)]
     rows.append(named | {"kind": "pooled", "n_patients": patients} | _pooled_columns(pooled))
     without = leave_one_out(*np.array([(e.effect, e.variance) for e in usable], dtype=np.float64).T)

@@ -28,16 +28,6 @@ MAIN = (
 """Unit, metric and interval of what is shown first, in this order."""
 
 
-PLAIN = {
-    "auroc": "AUROC",
-    "froc_score": "sensitivity, mean over 1/8 to 8 false positives per scan",
-    "sensitivity_all_scans": "sensitivity, scans without a result counted as missed",
-    "dice_of_found": "Dice of those found",
-    "f1": "F1",
-}
-"""Metric to how it is called where people read; others by their names with spaces."""
-
-
 def summarise(
     results: Sequence[RecipeResult],
     references: pa.Table,

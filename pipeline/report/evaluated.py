@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
-from pipeline.evaluate.summary import PLAIN
+from pipeline.evaluate.names import INTERVALS, plain
+from pipeline.evaluate.part import stratum_order
 from pipeline.report.tables import Said, Table, interval
 from schemas.evaluation import SPLITS
 
@@ -24,20 +26,33 @@ def evaluation_tables(metrics: Rows) -> list[Table]:
     ]
     mix = [m for m in metrics if m["metric"] == "standardised_difference"]
     readers = [m for m in metrics if m["subgroup"] == "readers"]
-    beside = "Parts of a cohort stand side by side and are never put together. Estimates with their 95 % intervals."
+    beside = (
+        "Parts of a cohort stand side by side and are never put together. Estimates with their 95 % intervals: those "
+        "by bootstrap draw patients again; all others take cases as unrelated, and are too narrow where those of a "
+        "patient are alike."
+    )
     many = "Many subgroups: of twenty that do not differ, one will seem to at the 5 % level."
-    common = "Case mix and acquisition; from 0.1 a difference is commonly called notable (Austin 2009)."
+    common = (
+        "Standardised differences of case mix and acquisition, with what each part holds; from 0.1 one is commonly "
+        "called notable (Austin 2009)."
+    )
     hit = (
         "How results change with what counts as a hit, and with the size of lesions; the rule of this evaluation first."
     )
     found = [
         _side_by_side("Figures", main, "unit metric", beside),
-        _side_by_side("By subgroup", divided, "subgroup stratum unit metric rule", many),
+        _side_by_side("By subgroup", _in_order(divided), "subgroup stratum unit metric rule", many, counted=False),
         _side_by_side("By rule", rules, "rule size metric", hit),
         _listed("Parts compared", mix, "split subgroup value note", common),
         _listed("Between readers", readers, "stratum metric estimate interval n_scans note", "Of the same scans."),
     ]
     return [table for table in found if table.rows]
+
+
+def _in_order(divided: Rows) -> Rows:
+    """Subgroups as they come, the strata of each together and in their order, whichever part has them."""
+    place = {name: i for i, name in enumerate(dict.fromkeys(m["subgroup"] for m in divided))}
+    return sorted(divided, key=lambda m: (place[m["subgroup"]], stratum_order(str(m["stratum"]))))
 
 
 def _by_rule(metrics: Rows) -> Rows:
@@ -68,7 +83,7 @@ def site_tables(sites: Rows) -> list[Table]:
         "Pooled by random effects on the logit scale (Paule-Mandel, Hartung-Knapp), in a part only; `without` pools "
         "the others. A prediction interval says where a new site would lie. Lesions of a patient count as unrelated."
     )
-    columns = "split unit metric kind site estimate weight i2 tau2 prediction n_patients"
+    columns = "split unit metric kind site estimate interval weight i2 tau2 prediction n_patients"
     table = _listed("Sites", rows, columns, note, sql="FROM site_metrics")
     return [table] if rows else []
 
@@ -78,11 +93,13 @@ def _prediction(site: dict[str, Any]) -> str | None:
     return None if low is None or high is None else f"{low:.3f} to {high:.3f}"
 
 
-def _side_by_side(title: str, metrics: Rows, columns: str, note: str) -> Table:
+def _side_by_side(title: str, metrics: Rows, columns: str, note: str, *, counted: bool = True) -> Table:
     """A row per figure and kind of interval, a column per part; a value without interval stands in the first row."""
     names = columns.split()
     parts = [split for split in (*SPLITS, "all") if any(m["split"] == split for m in metrics)]
-    patients = {split: max(m["n_patients"] for m in metrics if m["split"] == split) for split in parts}
+    patients = {
+        split: Counter(m["n_patients"] for m in metrics if m["split"] == split).most_common(1)[0][0] for split in parts
+    }
     figures: dict[tuple[Any, ...], dict[str | None, dict[str, dict[str, Any]]]] = {}
     for m in sorted(metrics, key=lambda m: m["interval"] is None):
         kinds = figures.setdefault(tuple(m[name] for name in names), {})
@@ -90,19 +107,26 @@ def _side_by_side(title: str, metrics: Rows, columns: str, note: str) -> Table:
         kinds.setdefault(free[0] if free else m["interval"], {})[m["split"]] = m
     order = dict.fromkeys(tuple(m[name] for name in names) for m in metrics)
     body = [
-        (*map(_plain, names, key), kind or "", *(_counted(by_part.get(split)) for split in parts), _remark(by_part))
+        (
+            *map(_plain, names, key),
+            INTERVALS.get(kind or "", kind or ""),
+            *(_counted(by_part.get(split)) for split in parts),
+            _remark(by_part),
+        )
         for key in order
         for kind, by_part in figures[key].items()
     ]
     heads = [*(_NAMES.get(name, name) for name in names), "interval"]
-    heads += [f"{split}, {patients[split]} patients" for split in parts]
+    heads += [f"{split}, {patients[split]} patients" if counted else split for split in parts]
     if any(row[-1] for row in body):
         return Table(title, (*heads, "remark"), body, note)
     return Table(title, tuple(heads), [row[:-1] for row in body], note)
 
 
 def _plain(name: str, value: Any) -> Any:
-    return PLAIN.get(value, str(value).replace("_", " ")) if name in {"metric", "subgroup"} else value
+    if name == "interval":
+        return INTERVALS.get(value, value)
+    return plain(str(value)) if name in {"metric", "subgroup"} else value
 
 
 def _counted(metric: dict[str, Any] | None) -> Said | None:

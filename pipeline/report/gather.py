@@ -9,6 +9,8 @@ from typing import Any
 import duckdb
 
 from pipeline.report.tables import Table, median_range
+from schemas.catalog import CATALOG
+from schemas.columns import unit
 from schemas.config import Cost
 
 Rows = list[dict[str, Any]]
@@ -106,10 +108,18 @@ def acquisition_table(connection: duckdb.DuckDBPyConnection) -> Table:
     columns = sorted(groups)
     known = [name for name in _ACQUISITION if any(row[name] is not None for rows in groups.values() for row in rows)]
     body: list[tuple[Any, ...]] = [("studies", *(len(groups[key]) for key in columns))]
-    body += [(name, *(_summary([row[name] for row in groups[key]]) for key in columns)) for name in known]
+    body += [(_named(name), *(_summary([row[name] for row in groups[key]]) for key in columns)) for name in known]
     head = ("attribute", *(f"{site}, {modality}" for site, modality in columns))
     note = "Median [quartiles] or commonest values, over one series of each study; the share that is missing is stated."
     return Table("Acquisition by site", head, body, note, ACQUISITION.strip())
+
+
+def _named(attribute: str) -> str:
+    """In words, with its unit."""
+    held = unit(CATALOG.field(attribute)) if attribute in CATALOG.names else None
+    words = attribute.removesuffix("_mm").replace("_", " ")
+    held = "mm" if attribute.endswith("_mm") else held
+    return f"{words}, {held}" if held else words
 
 
 def _summary(values: list[Any]) -> str:

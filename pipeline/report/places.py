@@ -62,6 +62,17 @@ WHERE s.attempt IS DISTINCT FROM c.result_attempt GROUP BY recipe_id"""
 """Results that have come since they were compared."""
 
 
+ALONE = "alone"
+"""Stands among the statuses of scans for studies that have a result but no reference."""
+
+_SCANS = f"""
+SELECT recipe_id, status, count(*) AS n FROM compared_scans GROUP BY ALL
+UNION ALL SELECT recipe_id, '{ALONE}', count(DISTINCT study_key) FROM scans ANTI JOIN compared_scans
+    USING (recipe_id, study_key) WHERE status = 'ok' AND is_primary GROUP BY recipe_id
+ORDER BY recipe_id, status"""  # noqa: S608
+"""What became of the scans with a reference, and how many studies have none."""
+
+
 def places(connection: duckdb.DuckDBPyConnection, sql: str, most: int) -> list[Wanted]:
     """Places to picture, in the order in which they are shown."""
     return [_wanted(row) for row in ask(connection, sql, most)]
@@ -123,5 +134,6 @@ def evaluated_rows(connection: duckdb.DuckDBPyConnection) -> dict[str, Rows]:
     """The newest evaluation of each recipe that has results, and how many of its results are newer (`stale`)."""
     names = ("metrics", "site_metrics", "curves", "comparisons")
     return {name: ask(connection, f"FROM {name} SEMI JOIN scans USING (recipe_id)") for name in names} | {
-        "stale": ask(connection, _NEWER)
+        "stale": ask(connection, _NEWER),
+        "scans": ask(connection, _SCANS),
     }

@@ -13,10 +13,11 @@ from typing import Any
 
 import duckdb
 
+from pipeline.evaluate.names import plain
 from pipeline.evaluate.part import DROPS
-from pipeline.evaluate.summary import PLAIN, annotation
+from pipeline.evaluate.summary import annotation
 from pipeline.query import connect
-from pipeline.report import gather
+from pipeline.report import gather, places
 from pipeline.report.checklists.evidence import collect
 from pipeline.report.checklists.sheets import checklist_tables
 from pipeline.report.evaluated import comparison_tables, evaluation_tables, site_tables
@@ -25,7 +26,7 @@ from pipeline.report.figures.flow import flow
 from pipeline.report.gallery import SIDE_MM, Tile, Wanted, picture
 from pipeline.report.gather import Rows, ask
 from pipeline.report.page import render
-from pipeline.report.places import FALSE, LESIONS, MISSED, evaluated_rows, pictured_rows, places, question_of
+from pipeline.report.places import FALSE, LESIONS, MISSED, evaluated_rows, pictured_rows, question_of
 from pipeline.report.tables import shown
 from pipeline.store import Store
 from schemas.config import CohortConfig
@@ -67,9 +68,9 @@ def write_report(
     try:
         parts = _parts(store, config, connection)
         wanted = {
-            "gallery": places(connection, LESIONS, MOST_TILES["gallery"]),
-            "missed": places(connection, MISSED, MOST_TILES["missed"]),
-            "false_calls": places(connection, FALSE, MOST_TILES["false_calls"]),
+            "gallery": places.places(connection, LESIONS, MOST_TILES["gallery"]),
+            "missed": places.places(connection, MISSED, MOST_TILES["missed"]),
+            "false_calls": places.places(connection, FALSE, MOST_TILES["false_calls"]),
         }
     finally:
         connection.close()
@@ -155,7 +156,7 @@ def _drops(metrics: Rows) -> Rows:
                 for m in metrics
                 if (m["recipe_id"], m["unit"], m["metric"], m["subgroup"]) == (row["recipe_id"], *kind, "all")
             }
-            found.append(row | {"what": PLAIN.get(kind[1], kind[1].replace("_", " ")), "ends": ends, "kind": kind})
+            found.append(row | {"what": plain(kind[1]), "ends": ends, "kind": kind})
     return sorted(found, key=lambda row: (row["recipe_id"], DROPS.index(row["kind"])))
 
 
@@ -171,6 +172,7 @@ def _evaluations(evaluated: dict[str, Rows]) -> list[dict[str, Any]]:
         found.append(
             {
                 "recipe_id": recipe_id,
+                "scans": _scans_said(row for row in evaluated["scans"] if row["recipe_id"] == recipe_id),
                 "stale": sum(row["n"] for row in evaluated["stale"] if row["recipe_id"] == recipe_id),
                 "froc": performance.froc(curves),
                 "roc_patient": performance.roc(curves, "patient"),
@@ -181,6 +183,18 @@ def _evaluations(evaluated: dict[str, Rows]) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _scans_said(rows: Iterable[dict[str, Any]]) -> str:
+    """What became of the scans with a reference, and how many results have none."""
+    counts = {row["status"]: row["n"] for row in rows}
+    alone, done = counts.pop(places.ALONE, 0), counts.pop("ok", 0)
+    said = f"{shown(done)} scans with a reference have a result."
+    counts = {("not processed yet" if status == "missing" else status): n for status, n in counts.items()}
+    if counts:
+        left = ", ".join(f"{shown(n)} {status}" for status, n in sorted(counts.items()))
+        said += f" Without a result: {left}."
+    return said + (f" Studies with a result but no reference, in no figure: {shown(alone)}." if alone else "")
 
 
 def _cards(recipes: Rows) -> list[tuple[str, str]]:

@@ -364,7 +364,7 @@ def test_parts_stand_side_by_side_and_their_difference_comes_first(capfd: pytest
     assert "4 scans with a reference not processed yet" in out
     assert "5 studies have a result but no reference" in out
     assert "take those of a patient for unrelated" in out
-    assert "dice" in out
+    assert "Dice of lesions that both readers drew" in out
     assert "8 annotations read; 1 of scans that have no volume; 2 could not be read (mask_grid 2)" in out
     assert "7 further series with a reference" in out
     assert "In more than one part: north, south." in out

@@ -7,13 +7,16 @@ from typing import Any
 import duckdb
 
 from pipeline.evaluate.summary import annotation
+from pipeline.report.tables import shown
 from schemas.config import CohortConfig
 
 EVIDENCE: dict[str, str] = {
     "sources": """SELECT count(DISTINCT patient_key) || ' patients, ' || count(DISTINCT study_key) || ' studies, '
         || count(DISTINCT site) || ' named sites' FROM series HAVING count(*) > 0""",
-    "selection": """SELECT count(*) FILTER (status = 'excluded') || ' of ' || count(*) || ' series left out by '
-        || count(DISTINCT excluded_by) || ' rules, in order' FROM series HAVING count(*) > 0""",
+    "selection": """SELECT CASE WHEN count(excluded_by) = 0
+        THEN 'no rule of selection left out any of ' || count(*) || ' series'
+        ELSE count(*) FILTER (status = 'excluded') || ' of ' || count(*) || ' series left out by '
+        || count(DISTINCT excluded_by) || ' rules, in order' END FROM series HAVING count(*) > 0""",
     "primary": """SELECT count(*) FILTER (is_primary) || ' series stand for their studies, of ' || count(*)
         FROM series HAVING count(*) > 0""",
     "preprocessing": """SELECT 'grid, orientation and intensity of ' || count(*) || ' recipes are in their documents'
@@ -26,7 +29,9 @@ EVIDENCE: dict[str, str] = {
     "acquisition": """SELECT 'tabled by site for ' || count(*) || ' series' FROM series
         WHERE status = 'ok' HAVING count(*) > 0""",
     "references": """SELECT count(*) FILTER (status = 'ok') || ' annotations read and placed, ' || count(*) FILTER
-        (status != 'ok') || ' not' FROM reference_standard HAVING count(*) > 0""",
+        (status != 'ok') || ' not; studies with a result but no reference: ' || (SELECT count(DISTINCT study_key)
+            FROM scans ANTI JOIN reference_standard USING (study_key) WHERE status = 'ok')
+        FROM reference_standard HAVING count(*) > 0""",
     "readers": """SELECT 'agreement of readers: ' || string_agg(metric || ' ' || round(value, 3), ', ' ORDER BY metric)
         FROM metrics WHERE subgroup = 'readers' AND value IS NOT NULL HAVING count(*) > 0""",
     "parts": """SELECT string_agg(split || ' ' || n || ' scans', ', ' ORDER BY split) FROM
@@ -85,7 +90,8 @@ EVIDENCE: dict[str, str] = {
         SELECT count(*) FILTER (NOT found) || ' of ' || count(*) || ' true lesions missed, each with its picture'
         FROM each HAVING count(*) > 0""",
     "subgroups": """SELECT 'results by ' || string_agg(DISTINCT subgroup, ', ') FROM metrics
-        WHERE subgroup NOT IN ('all', 'rule', 'readers') HAVING count(*) > 0""",
+        WHERE subgroup NOT IN ('all', 'rule', 'readers') AND metric != 'standardised_difference'
+        HAVING count(*) > 0""",
     "sites": """SELECT count(*) FILTER (kind = 'pooled' AND value IS NOT NULL) || ' pooled estimates over '
         || count(DISTINCT site) || ' sites' FROM site_metrics HAVING count(*) > 0""",
     "recipes": """SELECT count(*) || ' recipes in full, by their hashes' FROM recipes HAVING count(*) > 0""",
@@ -115,6 +121,6 @@ def collect(connection: duckdb.DuckDBPyConnection, config: CohortConfig) -> dict
 def _annotation(config: CohortConfig) -> str:
     said: dict[str, Any] = annotation(config)
     told = {name: value for name, value in said.items() if name != "not_stated" and value is not None}
-    text = "; ".join(f"{name.replace('_', ' ')}: {value}" for name, value in told.items())
+    text = "; ".join(f"{name.replace('_', ' ')}: {shown(value)}" for name, value in told.items())
     missing = ", ".join(name.replace("_", " ") for name in said["not_stated"])
     return text + (f"; not stated: {missing}" if missing else "") if text else ""

@@ -111,7 +111,9 @@ def as_csv(lines: Sequence[Line]) -> str:
 def summary(lines: Sequence[Line]) -> str:
     """How many items are at which status."""
     counts = {status: sum(x.status == status for x in lines) for status in (FILLED, PARTIAL, AUTHOR, NOT_APPLICABLE)}
-    return ", ".join(f"{n} {status}" for status, n in counts.items() if n) + f", of {len(lines)}."
+    return (
+        ", ".join(f"{status} {n}" for status, n in counts.items() if n) + f"; of {len(lines)} items and parts of items."
+    )
 
 
 def _of_topics(evidence: Mapping[str, str], which: str) -> list[Line]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from pipeline.evaluate.summary import PLAIN
+from pipeline.evaluate.names import plain
 from pipeline.report.figures.style import COLOURS, INK, as_svg, drawing
 from schemas.evaluation import SPLITS
 
@@ -95,7 +95,7 @@ def forest(sites: Rows, *, unit: str, metric: str) -> str | None:
         axes.set_yticks(range(len(lines)), [_label(part, row, len(parts)) for part, row in lines])
         axes.set_ylim(len(lines) - 0.4, -0.6)
         axes.set_xlim(0, 1.02)
-        name = PLAIN.get(metric, metric.replace("_", " "))
+        name = plain(metric)
         axes.set_title(f"{unit.capitalize()} {name} by site")
         return as_svg(figure, f"Forest plot of {unit} {name} by site")
 

@@ -14,7 +14,7 @@ from pipeline.evaluate.cohort import Cohort, Findings, Scans, Vertebrae, hits_of
 from pipeline.evaluate.figures import Figure
 from pipeline.evaluate.lesion_metrics import ratio_figures
 from pipeline.evaluate.matching import Pairs
-from pipeline.evaluate.part import PartResult, drops
+from pipeline.evaluate.part import PartResult, _named, drops
 from pipeline.evaluate.statistics.estimate import FEW_WITH_CASES, Estimate
 from pipeline.evaluate.statistics.resampling import PatientBootstrap, ratio
 from schemas.evaluation import Evaluation, MatchRule
@@ -142,3 +142,9 @@ def test_a_rare_stratum_has_no_interval_by_resamples_of_two_patients() -> None:
     lesions[:2] = 10
     (rare,) = ratio_figures(cohort, {"rare": (lesions / 2, lesions)}, Evaluation(bootstraps=100), rule=None)
     assert (rare.estimate.value, rare.estimate.low, rare.estimate.note) == (0.5, None, FEW_WITH_CASES)
+
+
+def test_unnumbered_vertebrae_of_different_scans_are_no_level() -> None:
+    assert [_named(level) for level in ("L1", "V2", "V13", "SACRUM", "none", None)] == [
+        *("L1", "not named", "not named", "SACRUM", "none", None)
+    ]

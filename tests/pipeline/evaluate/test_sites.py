@@ -27,7 +27,7 @@ def test_two_sites_are_listed_and_not_pooled() -> None:
     rows = site_rows([site("a", 8, 10), site("b", 7, 10)], recipe_id="r", attempt="t")
     assert [row["kind"] for row in rows] == ["site", "site", "pooled"]
     assert rows[-1]["value"] is None
-    assert rows[-1]["note"] == "not estimable: 2 sites can be pooled, 3 are needed"
+    assert rows[-1]["note"] == "not estimable: of 2 sites 2 can be pooled, 3 are needed"
 
 
 def test_a_site_with_one_patient_is_listed_and_left_out() -> None:

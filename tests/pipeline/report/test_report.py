@@ -68,6 +68,33 @@ def test_every_section_is_there(page: Path) -> None:
     assert "Missed" in text
     assert "Falsely called" in text
     assert text.count("<svg ") >= 5
+    assert "24 scans with a reference have a result. Without a result: 1 failed." in text
+    assert "<td>kvp, kV</td>" in text
+    assert "<td>patient age, years</td>" in text
+    for words in ("sensitivity at 0.125 false positives per scan", "lower 95 % limit of agreement of volume, mm³"):
+        assert f"<td>{words}</td>" in text
+    alternatives = re.findall(r'<img [^>]*alt="([^"]*)"', text)
+    assert {"axial, L1", "sagittal, L2"} <= set(alternatives)
+
+
+def test_a_study_without_a_reference_is_told(tmp_path: Path) -> None:
+    both = [LittleScan("a", "pa", truth=(UPPER,), found=((UPPER, 0.9),)), LittleScan("b", "pb", found=((UPPER, 0.9),))]
+    store = make_store(tmp_path, both)
+    config = CohortConfig(source="x", store="x")
+    summary = evaluate_store(store, config, truths=truths(tmp_path, both[:1]), settings=Evaluation(bootstraps=100))
+    assert [recipe["studies_without_reference"] for recipe in summary["recipes"].values()] == [1]
+    write_report(store, config, tmp_path / "r.html")
+    assert "Studies with a result but no reference, in no figure: 1." in (tmp_path / "r.html").read_text()
+
+
+def test_strata_stand_in_their_order_whichever_part_has_them() -> None:
+    figure = {"subgroup": "level", "unit": "lesion", "metric": "sensitivity", "rule": "r", "note": None, "low": None}
+    figure |= {"high": None, "interval": None, "value": 0.5, "numerator": 1.0, "denominator": 2.0, "n_patients": 3}
+    main = figure | {"subgroup": "all", "stratum": None, "split": "internal"}
+    strata = [("internal", "L1"), ("internal", "T2"), ("external", "L3"), ("external", "C7")]
+    rows = [figure | {"split": split, "stratum": stratum} for split, stratum in strata]
+    table = next(t for t in evaluation_tables([main, *rows]) if t.title == "By subgroup")
+    assert [row[1] for row in table.rows] == ["C7", "T2", "L1", "L3"]
 
 
 def test_the_first_numbers_are_what_fell_from_internal_to_external(page: Path) -> None:
@@ -130,8 +157,8 @@ def test_a_figure_without_interval_gives_way_to_the_same_with_one() -> None:
     other = without | {"metric": "f1"}
     (table,) = evaluation_tables([without, wilson, other, other])
     assert [row[:4] for row in table.rows] == [
-        ("lesion", "sensitivity", "wilson", ("0.500 (0.100 to 0.900), 1 of 2", 0.5)),
-        ("lesion", "f1", "", ("0.500", 0.5)),
+        ("lesion", "sensitivity", "Wilson", ("0.500 (0.100 to 0.900), 1 of 2", 0.5)),
+        ("lesion", "F1", "", ("0.500", 0.5)),
     ]
 
 
@@ -147,10 +174,10 @@ def test_parts_stand_side_by_side() -> None:
     assert table.columns == ("unit", "metric", "interval", "internal, 30 patients", "external, 40 patients", "remark")
     assert [tuple(getattr(cell, "text", cell) for cell in row) for row in table.rows] == [
         (
-            *("patient", "AUROC", "delong_logit", "1.000, n = 30", "0.800 (0.600 to 0.950), n = 40"),
+            *("patient", "AUROC", "DeLong, logit", "1.000, n = 30", "0.800 (0.600 to 0.950), n = 40"),
             "internal: no interval: separated",
         ),
-        ("patient", "npv", "", "not estimable: none", None, ""),
+        ("patient", "NPV", "", "not estimable: none", None, ""),
     ]
 
 
@@ -262,6 +289,8 @@ def test_a_browser_opens_sorts_and_filters_it(page: Path, browser: object, tmp_p
     )
     assert printed[0] != dark, "ink on paper, whatever the screen has"
     assert printed[1:] == ["static", "visible"], "a head that sticks would cover rows, and nothing is left out"
+    head = browser.execute_script("return getComputedStyle(document.querySelector('th button')).display")
+    assert head == "contents", "Chromium leaves buttons out of the heads that it repeats on each sheet"
 
 
 @pytest.mark.slow
