@@ -179,25 +179,44 @@ def _read_thresholds(key: str, uri: str, options: dict[str, Any]) -> Thresholds:
 
 
 def _check_settings(modality: str, use: ModalityRecipe, models: Mapping[str, tuple[ResolvedModel, ...]]) -> None:
-    """Refuse what a model cannot do: flips, and a place in an ensemble; and names that are none.
+    """Refuse what a model cannot do, and settings that mean nothing for it: every scan would be quarantined for it.
 
     Radiomics are asked about here, for a worker would find out only after the network has run.
     """
     if use.radiomics is not None:
         check_features(use.radiomics)
     for task, found in models.items():
+        key = f"recipe.{modality}.{task}"
         asked: ModelUse = getattr(use, task)
         others = [getattr(getattr(o, task, None), "options", None) for o in use.overrides]
-        _check_options(f"recipe.{modality}.{task}", found, [asked.options, *others])
-        overridden = any(getattr(getattr(o, task, None), "flips", None) for o in use.overrides)
+        _check_options(key, found, [asked.options, *others])
         for model in found:
-            if len(found) > 1 and (model.spec.format == "precomputed" or task == "characterise"):
-                raise ModelError(f"recipe.{modality}.{task}: {model.name} cannot join an ensemble: name one `model`")
-            if (asked.flips or overridden) and (model.spec.format not in FLIPPING or task == "characterise"):
-                raise ModelError(f"recipe.{modality}.{task}: {model.name} knows no test-time flips: leave `flips` out")
+            _check_model(key, model, asked, use, alone=len(found) == 1)
+        if asked.labels != "auto" and not any(model.spec.format == "precomputed" for model in found):
+            raise ModelError(f"{key}: `labels` says how to read masks of `precomputed`: leave it out")
+    if use.lesions is not None and use.lesions.region == "levels" and use.levels is None:
+        raise ModelError(f"recipe.{modality}.lesions: `region: levels` needs levels: add `levels`")
     given = [use.levels.anchors] if use.levels is not None else []
     for anchors in (*given, *(o.levels.anchors or {} for o in use.overrides)):
         checked(anchors)
+
+
+def _check_model(key: str, model: ResolvedModel, asked: ModelUse, use: ModalityRecipe, *, alone: bool) -> None:
+    task, kind = key.rpartition(".")[2], model.spec.format
+    if not alone and (kind == "precomputed" or task == "characterise"):
+        raise ModelError(f"{key}: {model.name} cannot join an ensemble: name one `model`")
+    if not alone and task == "lesions" and kind not in FLIPPING:
+        raise ModelError(f"{key}: {model.name} gives masks without scores; it cannot join an ensemble: leave it out")
+    overridden = any(getattr(getattr(o, task, None), "flips", None) for o in use.overrides)
+    if (asked.flips or overridden) and (kind not in FLIPPING or task == "characterise"):
+        raise ModelError(f"{key}: {model.name} knows no test-time flips: leave `flips` out")
+    if kind in ("onnx", "openvino") and use.backend.startswith("torch"):
+        raise ModelError(f"{key}: {model.name} is {kind}, which runs on OpenVINO: leave `backend: {use.backend}` out")
+    if kind == "builtin" and task == "lesions":
+        everywhere = "none" in (asked.region, *(o.lesions.region for o in use.overrides))
+        if use.levels is None or everywhere:
+            lack = "leave `region: none` out" if everywhere else "add `levels`, such as {model: builtin/ct-levels}"
+            raise ModelError(f"{key}: {model.name} looks inside vertebrae: {lack}")
 
 
 def _check_options(key: str, models: tuple[ResolvedModel, ...], given: list[dict[str, Any] | None]) -> None:

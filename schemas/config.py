@@ -33,7 +33,7 @@ class ModelUse(Strict):
 
     model: str | None = None
     """`builtin/...`, `precomputed`, `threshold`, or a folder with a model.yaml, local or on S3."""
-    models: list[str] | None = None
+    models: list[str] | None = Field(default=None, min_length=1)
     """An ensemble: the scores of these are averaged."""
     from_: Modality | None = Field(default=None, alias="from")
     """`levels` only: take them from this modality's scan of the same study."""

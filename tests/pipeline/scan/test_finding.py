@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,7 @@ def test_overrides_by_site_and_by_kernel(store: Store, model: str) -> None:
         ({"lesions": {"model": "precomputed", "anchors": {"V1": "L1"}}}, "`anchors` means nothing under `lesions`"),
         ({"characterise": {"model": "x"}}, "add `lesions`"),
         ({"lesions": {"model": "x", "threshold": 0.1, "threshold_file": "t.yaml"}}, "not both"),
+        ({"lesions": {"models": []}}, "at least 1 item"),
     ],
 )
 def test_words_that_mean_nothing(recipe: Any, sentence: str) -> None:
@@ -128,6 +130,45 @@ def test_words_that_mean_nothing(recipe: Any, sentence: str) -> None:
 def test_precomputed_joins_no_ensemble(model: str) -> None:
     with pytest.raises(ModelError, match="cannot join an ensemble"):
         _resolved(lesions={"models": [model, "precomputed"]})
+
+
+@pytest.mark.parametrize(
+    ("recipe", "sentence"),
+    [
+        ({"lesions": {"models": ["MODEL", "PROGRAM"]}}, "gives masks without scores; it cannot join an ensemble"),
+        (
+            {"levels": {"model": "builtin/ct-levels"}, "lesions": {"models": ["MODEL", "builtin/ct-lesions"]}},
+            "gives masks without scores; it cannot join an ensemble",
+        ),
+        ({"lesions": {"model": "builtin/ct-lesions"}}, "looks inside vertebrae: add `levels`"),
+        (
+            {"levels": {"model": "builtin/ct-levels"}, "lesions": {"model": "builtin/ct-lesions", "region": "none"}},
+            "looks inside vertebrae: leave `region: none` out",
+        ),
+        (
+            {
+                "levels": {"model": "builtin/ct-levels"}, "lesions": {"model": "builtin/ct-lesions"},
+                "overrides": [{"when": {"site": "a"}, "lesions": {"region": "none"}}],
+            },
+            "looks inside vertebrae: leave `region: none` out",
+        ),
+        ({"lesions": {"model": "MODEL", "region": "levels"}}, "`region: levels` needs levels"),
+        ({"lesions": {"model": "MODEL", "labels": "instances"}}, "`labels` says how to read masks of `precomputed`"),
+        ({"lesions": {"model": "ONNX"}, "backend": "torch"}, "runs on OpenVINO: leave `backend: torch` out"),
+    ],
+)  # fmt: skip
+def test_what_no_scan_could_be_done_with_is_refused_at_once(
+    model: str, tmp_path: Path, recipe: Any, sentence: str
+) -> None:
+    program = write_model(tmp_path / "program", format="command", patch=None, command=["x", "{input}", "{output}"])
+    onnx = write_model(tmp_path / "onnx", format="onnx", weights=None)
+    names = {"MODEL": model, "PROGRAM": str(program), "ONNX": str(onnx)}
+    text = json.dumps(recipe)
+    for word, name in names.items():
+        text = text.replace(f'"{word}"', json.dumps(name))
+    with pytest.raises(ModelError, match=sentence) as caught:
+        _resolved(**json.loads(text))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_threshold_from_a_file(model: str, tmp_path: Path) -> None:
