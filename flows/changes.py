@@ -50,12 +50,7 @@ def find_pairs(_item: Any, *, store: Store) -> Row:
 
 def match_and_commit(batch: list[Pair], *, store: Store) -> Row:
     """On a worker: match the pairs of a batch and add their file."""
-    connection = connect(store)
-    try:
-        edges = match_batch(store, connection, batch)
-    finally:
-        connection.close()
-    commit_edges(store, batch, edges)
+    commit_edges(store, batch, match_batch(store, batch))
     return {"pairs": len(batch)}
 
 

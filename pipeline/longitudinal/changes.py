@@ -43,7 +43,7 @@ def update_changes(
 
     Args:
         store: Volumes and masks are read from it, files are added to `changes/`.
-        connection: The store's views `store.timeline`, `series` and `lesions`.
+        connection: The store's views `store.timeline` and `series`.
         progress: Told the pairs done and all pairs to do.
 
     Raises:
@@ -52,7 +52,7 @@ def update_changes(
     missing = missing_pairs(store, connection)
     done = 0
     for batch in batches(missing):
-        commit_edges(store, batch, match_batch(store, connection, batch))
+        commit_edges(store, batch, match_batch(store, batch))
         done += len(batch)
         if progress is not None:
             progress(done, len(missing))
@@ -79,9 +79,9 @@ def batches(pairs: Sequence[Pair]) -> Iterator[list[Pair]]:
             yield batch
 
 
-def match_batch(store: Store, connection: duckdb.DuckDBPyConnection, batch: Sequence[Pair]) -> list[Edge]:
+def match_batch(store: Store, batch: Sequence[Pair]) -> list[Edge]:
     """The edges of pairs of one recipe."""
-    facts = read_facts(connection, batch)
+    facts = read_facts(store, batch)
     edges: list[Edge] = []
     for _, group in groupby(batch, key=lambda pair: (pair.patient_key, pair.modality)):
         for found in match_patient(list(group), store=store, facts=facts).values():

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from itertools import groupby, pairwise
 from typing import Any
 
 import duckdb
+import pyarrow as pa
+
+from pipeline.errors import StoreError
+from pipeline.store import Store
+from schemas.nested import gather
+from schemas.results import LESION, RESULTS
 
 MATCHING = 2
 """Version of the matching; enters every `pair_id`, so that a new one matches everything again."""
 
 TIMELINE = """
-SELECT t.recipe_id, t.patient_key, t.modality, t.study_key, t.series_key, t.attempt, t.labels_uri, r.volume_uri,
-    r.frame_of_reference_key
+SELECT t.recipe_id, t.patient_key, t.modality, t.study_key, t.series_key, t.shard, t.attempt, t.labels_uri,
+    r.volume_uri, r.frame_of_reference_key
 FROM store.timeline t JOIN series r USING (series_key)
 ORDER BY t.recipe_id, t.patient_key, t.modality, t.scan_number
 """
 """Scans that count, patient by patient in order of time."""
-
-FACTS = """
-SELECT series_key, lesion_id, level, centroid_mm, volume_mm3, area_mm2, long_axis_mm, hu_mean, suv_max, lesion_type
-FROM lesions WHERE recipe_id = ? AND series_key IN (SELECT unnest(?))
-ORDER BY series_key, lesion_id
-"""
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ class LesionFacts:
     """lytic, blastic, mixed, indeterminate."""
 
 
+_LESIONS = pa.list_(pa.struct([LESION.field(each.name) for each in fields(LesionFacts)]))
+_ROW = pa.schema([RESULTS.field("series_key"), RESULTS.field("attempt"), pa.field("lesions", _LESIONS)])
+"""What of a row of results is read."""
+
+
 @dataclass(frozen=True)
 class TimePoint:
     """One scan of a patient, by its addresses in the store."""
@@ -60,6 +66,8 @@ class TimePoint:
     """Its study."""
     series_key: str
     """The series."""
+    shard: str
+    """Its shard, in one of whose files its row is."""
     attempt: str
     """Which attempt made the row that counts."""
     volume_uri: str
@@ -104,16 +112,26 @@ def pairs_of(rows: Sequence[dict[str, Any]]) -> list[Pair]:
     return [Pair(a["recipe_id"], a["patient_key"], a["modality"], _point(a), _point(b)) for a, b in pairwise(rows)]
 
 
-def read_facts(connection: duckdb.DuckDBPyConnection, pairs: Iterable[Pair]) -> dict[str, tuple[LesionFacts, ...]]:
-    """The lesions of the scans of some pairs of one recipe, by series."""
-    pairs = list(pairs)
-    keys = sorted({point.series_key for pair in pairs for point in (pair.first, pair.second)})
-    if not keys:
-        return {}
-    rows = _records(connection.execute(FACTS, [pairs[0].recipe_id, keys]))
-    found: dict[str, tuple[LesionFacts, ...]] = dict.fromkeys(keys, ())
-    for series_key, group in groupby(rows, key=lambda row: row["series_key"]):
-        found[series_key] = tuple(_facts(row) for row in group)
+def read_facts(store: Store, pairs: Sequence[Pair]) -> dict[str, tuple[LesionFacts, ...]]:
+    """The lesions of the scans of some pairs of one recipe, by series.
+
+    They are read from the files of these scans' shards alone: the views would look at the rows of the whole cohort.
+
+    Raises:
+        StoreError: the row of a scan is not there any more.
+        ServiceError: the store was not there.
+    """
+    points = {point.series_key: point for pair in pairs for point in (pair.first, pair.second)}
+    starts = tuple({f"{point.shard}-" for point in points.values()})
+    found: dict[str, tuple[LesionFacts, ...]] = {}
+    for path in store.list(f"results/recipe={pairs[0].recipe_id}") if pairs else ():
+        if not posixpath.basename(path).startswith(starts):
+            continue
+        for row in gather(store.read_table(path), _ROW).to_pylist():
+            if row["series_key"] in points and row["attempt"] == points[row["series_key"]].attempt:
+                found[row["series_key"]] = tuple(map(_facts, row["lesions"] or ()))
+    if missing := points.keys() - found.keys():
+        raise StoreError(f"the results of {len(missing)} scans are not where they were: run again")
     return found
 
 
@@ -127,11 +145,10 @@ def _patient(row: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def _point(row: dict[str, Any]) -> TimePoint:
-    names = ("study_key", "series_key", "attempt", "volume_uri", "labels_uri", "frame_of_reference_key")
+    names = ("study_key", "series_key", "shard", "attempt", "volume_uri", "labels_uri", "frame_of_reference_key")
     return TimePoint(**{name: row[name] for name in names})
 
 
 def _facts(row: dict[str, Any]) -> LesionFacts:
     x, y, z = row["centroid_mm"]
-    plain = {name: value for name, value in row.items() if name not in ("series_key", "centroid_mm")}
-    return LesionFacts(**plain, centroid_mm=(x, y, z))
+    return LesionFacts(**(row | {"centroid_mm": (x, y, z)}))

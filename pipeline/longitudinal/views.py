@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.longitudinal.rules import RULE_VIEWS
 
 TIMELINE = """
-SELECT recipe_id, patient_key, modality, study_key, series_key, attempt, study_day, n_lesions, labels_uri,
+SELECT recipe_id, patient_key, modality, study_key, series_key, shard, attempt, study_day, n_lesions, labels_uri,
     row_number() OVER in_time - 1 AS scan_number,
     first_value(series_key) OVER in_time AS baseline_series,
     lag(series_key) OVER in_time AS series_key_0,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -8,16 +9,19 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from pipeline.errors import StoreError
 from pipeline.longitudinal.changes import batches, missing_pairs, update_changes
 from pipeline.longitudinal.motions import MaskedScan
 from pipeline.longitudinal.timeline import Pair, TimePoint
 from pipeline.longitudinal.views import TIMELINE
 from pipeline.store import Store
+from pipeline.store.results import commit_results
 from pipeline.store.volumes import write_labels, write_volume
 from schemas.columns import table
 from schemas.edges import EDGES
 from schemas.views import VIEWS
 from tests.pipeline.longitudinal.patients import Sphere, scanned
+from tests.pipeline.query.rows import WHEN
 
 
 class Cohort:
@@ -25,7 +29,7 @@ class Cohort:
 
     def __init__(self, folder: Path) -> None:
         self.store = Store.create(str(folder), cohort="test")
-        self.rows: dict[str, list[dict[str, Any]]] = {"scans": [], "series": [], "lesions": []}
+        self.rows: dict[str, list[dict[str, Any]]] = {"scans": [], "series": []}
 
     def add(self, patient: str, day: int | None, scan: MaskedScan, *, attempt: str = "a0") -> None:
         name = f"{patient}-{day}"
@@ -33,15 +37,14 @@ class Cohort:
         volume_uri = write_volume(self.store, f"volumes/s.zarr/{name}/{attempt}", scan.volume, attributes={}).volume_uri
         labels_uri = f"labels/recipe=r/s.zarr/{name}/{attempt}"
         write_labels(self.store, labels_uri, grid=scan.grid, lesions=scan.lesions, levels=scan.levels)
-        result = {"recipe_id": "r", "status": "ok", "n_lesions": len(scan.facts), "attempt": attempt}
+        result = {"recipe_id": "r", "status": "ok", "n_lesions": len(scan.facts), "shard": "s", "attempt": attempt}
         self.rows["scans"].append(keys | result | {"labels_uri": labels_uri, "is_primary": True})
+        row = {name: value for name, value in keys.items() if name != "study_day"} | result
+        facts = {"version": "v", "finished_at": WHEN, "lesions": [asdict(lesion) for lesion in scan.facts]}
+        commit_results(self.store, recipe_id="r", shard="s", attempt=f"{name}-{attempt}", rows=[row | facts])
         self.rows["series"].append(
             keys | {"volume_uri": volume_uri, "frame_of_reference_key": scan.frame_of_reference_key, "is_primary": True}
         )
-        self.rows["lesions"] += [
-            keys | {"recipe_id": "r"} | {name: getattr(lesion, name) for name in lesion.__dataclass_fields__}
-            for lesion in scan.facts
-        ]
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         connection = duckdb.connect()
@@ -116,9 +119,16 @@ def test_a_scan_done_again_is_matched_again(cohort: Cohort) -> None:
     assert len(missing_pairs(cohort.store, cohort.connect())) == 2
 
 
+def test_rows_that_are_gone_are_not_taken_for_scans_without_lesions(cohort: Cohort) -> None:
+    cohort.store.remove("results/recipe=r/s-p1-30-a0.parquet")
+    with pytest.raises(StoreError, match="results of 1 scans are not where they were"):
+        update_changes(cohort.store, cohort.connect())
+    assert cohort.store.list("changes") == []
+
+
 def test_a_patient_stays_in_one_file() -> None:
     def pairs(patient: str, number: int) -> list[Pair]:
-        points = [TimePoint(f"y{i}", f"{patient}-{i}", "a", "v", None) for i in range(number + 1)]
+        points = [TimePoint(f"y{i}", f"{patient}-{i}", "s", "a", "v", None) for i in range(number + 1)]
         return [Pair("r", patient, "CT", a, b) for a, b in pairwise(points)]
 
     given = [pair for patient in range(30) for pair in pairs(f"p{patient}", 7)]
