@@ -44,8 +44,8 @@ SELECT recipe_id, patient_key, modality, study_key, series_key, study_day, n_les
         WHEN n_open > 0 THEN NULL
         WHEN baseline_mm2 = 0 AND n_lesions = 0 THEN NULL
         WHEN n_lesions = 0 THEN 'CR'
-        WHEN product_mm2 >= 1.25 * nadir_mm2 AND n_healing = 0 AND n_new_blastic = 0 THEN 'PD'
-        WHEN product_mm2 <= 0.5 * baseline_mm2 OR n_healing > 0 THEN 'PR'
+        WHEN round(product_mm2 - 1.25 * nadir_mm2, 6) >= 0 AND n_healing = 0 AND n_new_blastic = 0 THEN 'PD'
+        WHEN round(product_mm2 - 0.5 * baseline_mm2, 6) <= 0 OR n_healing > 0 THEN 'PR'
         WHEN n_new_blastic > 0 THEN NULL
         ELSE 'SD' END AS response,
     CASE

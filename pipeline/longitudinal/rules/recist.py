@@ -4,7 +4,8 @@ Bone lesions are measurable only with a soft-tissue part of 10 mm (Costelloe 201
 shows, and blastic ones never (to be confirmed). So `response` is NULL, and `response_if_measurable` says what it would
 be. Targets are the two longest of the first study, for all bone is one organ (to be confirmed). They are followed along
 the edges: the parts of a target that split add up, one that merged with another counts once. Progress is 20 % and 5 mm
-over the smallest sum before, or any new lesion; partial response a fall of 30 % below the first sum.
+over the smallest sum before, or any new lesion; partial response a fall of 30 % below the first sum. Differences are
+rounded to a nanometre: 63 of 90 mm is a fall of 30 %, though 0.7 * 90 is 62.99999999999999.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ RECIST = """
 WITH RECURSIVE target AS (
     SELECT l.recipe_id, l.series_key, l.lesion_id, l.axial_long_axis_mm, l.measurable_recist
     FROM lesions l JOIN store.followed s USING (recipe_id, series_key)
-    WHERE s.scan_number = 0 AND l.axial_long_axis_mm >= 10
+    WHERE s.scan_number = 0 AND round(l.axial_long_axis_mm, 6) >= 10
     QUALIFY row_number() OVER (
         PARTITION BY l.recipe_id, l.series_key ORDER BY l.axial_long_axis_mm DESC, l.lesion_id) <= 2
 ), trace AS (
@@ -63,9 +64,9 @@ WITH RECURSIVE target AS (
         WHEN scan_number = 0 OR NOT is_followed THEN NULL
         WHEN n_new > 0 THEN 'PD'
         WHEN n_targets = 0 OR sum_mm IS NULL OR nadir_mm IS NULL THEN NULL
-        WHEN sum_mm - nadir_mm >= 5 AND sum_mm >= 1.2 * nadir_mm THEN 'PD'
+        WHEN round(sum_mm - nadir_mm, 6) >= 5 AND round(sum_mm - 1.2 * nadir_mm, 6) >= 0 THEN 'PD'
         WHEN n_lesions = 0 THEN 'CR'
-        WHEN sum_mm <= 0.7 * baseline_mm THEN 'PR'
+        WHEN round(sum_mm - 0.7 * baseline_mm, 6) <= 0 THEN 'PR'
         ELSE 'SD' END AS response_if_measurable
     FROM compared
 )

@@ -29,6 +29,8 @@ def recist(history: History) -> list[str | None]:
     [
         ((20, 14.1), [None, "SD"]),
         ((20, 14), [None, "PR"]),
+        ((90, 63), [None, "PR"]),  # 0.7 * 90 is 62.99999999999999
+        ((11.4, 16.4), [None, "PD"]),  # 5 mm, less a rounding error
         ((20, 23.9), [None, "SD"]),
         ((40, 48), [None, "PD"]),
         ((20, 24.5), [None, "SD"]),  # 22.5 %, but not 5 mm
