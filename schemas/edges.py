@@ -27,6 +27,7 @@ REASONS: dict[str, str] = {
     "outside_field_of_view": "Its place lies outside the other scan.",
     "no_common_level": "No named vertebra near it is in both scans, and they share no frame of reference.",
     "poor_registration": "The vertebra could not be brought onto itself.",
+    "level_not_found": "It lies in a vertebra that was not found in the other scan, though that scan holds its place.",
 }
 """Why an edge is not assessable."""
 
@@ -44,6 +45,7 @@ _ATTEMPTS = [
     column("attempt_0", pa.string(), "Attempt that made the earlier scan's row.", required=True),
     column("attempt_1", pa.string(), "Attempt that made the later scan's row.", required=True),
 ]
+_VERSION = [column("matching", pa.int32(), "Version of the matching; of two of one pair the newer counts.")]
 _DAYS = [
     column("study_day_0", pa.int32(), "Day of the earlier scan since the patient's first study.", "days"),
     column("study_day_1", pa.int32(), "Day of the later scan since the patient's first study.", "days"),
@@ -91,7 +93,7 @@ _TYPES = [
     column("lesion_type_1", pa.string(), "Type of the later lesion."),
 ]
 
-EDGES = pa.schema([*_PAIR, *_ATTEMPTS, *_EVENT, *_LINK, *_REGISTRATION, *_VOLUMES, *_DENSITY, *_TYPES])
+EDGES = pa.schema([*_PAIR, *_ATTEMPTS, *_VERSION, *_EVENT, *_LINK, *_REGISTRATION, *_VOLUMES, *_DENSITY, *_TYPES])
 """One row per edge, in `changes/`."""
 
 EDGE_VIEW = pa.schema([*_PAIR, *_DAYS, *_EVENT, *_LINK, *_REGISTRATION, *_VOLUMES, *_DENSITY, *_TYPES])

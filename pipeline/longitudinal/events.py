@@ -25,13 +25,19 @@ class Event:
     """How its place was found."""
     in_view: bool = True
     """For a lesion that is alone: whether the other scan holds its place."""
+    in_vertebra: bool = True
+    """For a lesion of a vertebra that is alone: whether the other scan found a vertebra there."""
 
     @property
     def reason(self) -> str | None:
         """Why it is not assessable; None where it is."""
         if self.links:
             return self.motion.reason_against_presence
-        return self.motion.reason_against_absence or (None if self.in_view else "outside_field_of_view")
+        if against := self.motion.reason_against_absence:
+            return against
+        if not self.in_view:
+            return "outside_field_of_view"
+        return None if self.in_vertebra else "level_not_found"
 
     @property
     def state(self) -> str:

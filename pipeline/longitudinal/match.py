@@ -8,10 +8,11 @@ import numpy as np
 
 from pipeline.longitudinal.events import Event, gather
 from pipeline.longitudinal.links import Link, find_links
-from pipeline.longitudinal.motions import MaskedScan, Motions
-from pipeline.longitudinal.timeline import LesionFacts, Pair, TimePoint
+from pipeline.longitudinal.motions import IN_VERTEBRA, MaskedScan, Motions
+from pipeline.longitudinal.timeline import MATCHING, LesionFacts, Pair, TimePoint
 from pipeline.store import Store
 from pipeline.store.volumes import read_labels, read_volume
+from schemas.spine import OUTSIDE
 
 Edge = dict[str, object]
 """A row of `schemas.edges.EDGES`."""
@@ -82,9 +83,17 @@ def _alone(lesion: LesionFacts, before: MaskedScan, after: MaskedScan, motions: 
     motion = motions.at(lesion, in_first=in_first)
     own, other = (before, after) if in_first else (after, before)
     rigid = motion.rigid if in_first else motion.rigid.inverse()
-    points = own.points.get(lesion.lesion_id, np.array([lesion.centroid_mm]))
-    in_view = other.holds(rigid.apply(points))
-    return Event((lesion,) if in_first else (), () if in_first else (lesion,), (), motion, in_view)
+    here = own.points.get(lesion.lesion_id, np.array([lesion.centroid_mm]))
+    there = rigid.apply(here)
+    is_in_bone = lesion.level not in (None, OUTSIDE) and other.levels is not None and motion.kind != "vertebra"
+    return Event(
+        before=(lesion,) if in_first else (),
+        after=() if in_first else (lesion,),
+        links=(),
+        motion=motion,
+        in_view=other.holds(there),
+        in_vertebra=not is_in_bone or other.share_in_vertebrae(there) >= IN_VERTEBRA * own.share_in_vertebrae(here),
+    )
 
 
 def _ends(event: Event) -> list[Edge]:
@@ -117,6 +126,7 @@ def _about(pair: Pair) -> Edge:
         "recipe_id": pair.recipe_id,
         "patient_key": pair.patient_key,
         "modality": pair.modality,
+        "matching": MATCHING,
         **{
             f"{name}_{which}": getattr(point, name)
             for which, point in enumerate((pair.first, pair.second))

@@ -25,6 +25,10 @@ ENOUGH = 3
 """Lesions of each scan from which on their common centroid says something: laid on one another by it, two single
 lesions always meet, whatever vertebrae they are in."""
 
+IN_VERTEBRA = 0.5
+"""Of the share of a lesion that lies in vertebrae: what of it has to lie in vertebrae of the other scan, for its own to
+have been found there."""
+
 IN_VIEW = 0.9
 """Share of a lesion's place that the other scan has to hold for it to have been looked at."""
 
@@ -70,6 +74,14 @@ class MaskedScan:
         index = self.grid.to_index(points)
         inside = ((index >= -0.5) & (index <= np.asarray(self.grid.shape) - 0.5)).all(axis=1)
         return bool(inside.mean() >= IN_VIEW)
+
+    def share_in_vertebrae(self, points: Floats) -> float:
+        """Share of some points that lie in vertebrae, named or not; 0 where they were not looked for."""
+        if self.levels is None:
+            return 0.0
+        index = np.rint(self.grid.to_index(points)).astype(np.int64)
+        z, y, x = index[((index >= 0) & (index < self.grid.shape)).all(axis=1)].T
+        return float(np.count_nonzero(self.levels[z, y, x])) / len(points)
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ from pipeline.store import Store
 from schemas.nested import gather
 from schemas.results import LESION, RESULTS
 
-MATCHING = 2
-"""Version of the matching; enters every `pair_id`, so that a new one matches everything again."""
+MATCHING = 3
+"""Version of the matching; enters every `pair_id`, so that a new one matches everything again, and every edge, so that
+those of the version before are seen no more."""
 
 TIMELINE = """
 SELECT t.recipe_id, t.patient_key, t.modality, t.study_key, t.series_key, t.shard, t.attempt, t.labels_uri,

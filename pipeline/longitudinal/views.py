@@ -24,6 +24,8 @@ EDGES = """
 WITH newest AS (
     FROM store.edges
     QUALIFY row_number() OVER (PARTITION BY pair_id, lesion_id_0, lesion_id_1 ORDER BY event) = 1
+        AND coalesce(matching, 0) = max(coalesce(matching, 0)) OVER (
+            PARTITION BY recipe_id, series_key_0, attempt_0, series_key_1, attempt_1)
 )
 SELECT e.pair_id, e.recipe_id, e.patient_key, e.modality, e.study_key_0, e.study_key_1, e.series_key_0, e.series_key_1,
     t.study_day_0, t.study_day AS study_day_1,

@@ -9,6 +9,7 @@ from pipeline.grid import Grid, Volume
 from pipeline.longitudinal.match import match_scans
 from schemas.columns import table
 from schemas.edges import EDGES, REASONS, STATES
+from schemas.spine import level_number
 from tests.pipeline.longitudinal.patients import Body, Sphere, grid_at, masked, scanned, turned
 
 MOVED = Body({"T11": turned("T11", (4, 0, 3), (5, 3, -6)), "T12": turned("T12", (-5, 3, 0), (3, 6, -4))})
@@ -155,6 +156,17 @@ def test_far_from_every_common_level_absence_proves_nothing() -> None:
     assert {edge["reason"] for edge in (*lost, *found)} == {"no_common_level", None}
 
 
+@pytest.mark.parametrize("frame", [None, "f"])
+def test_a_vertebra_that_was_not_found_is_not_assessable(frame: str | None) -> None:
+    """T12 is missing from the levels of one scan: nobody looked for lesions in it, though its place is in view."""
+    full, left = (scanned([Sphere("T12", (0, 0, 0), 6)][:n], frame=frame) for n in (1, 0))
+    assert left.levels is not None
+    left.levels[left.levels == level_number("T12")] = 0
+    (lost,), (found,) = match_scans(full, left, modality="CT"), match_scans(left, full, modality="CT")
+    assert (lost["state"], lost["reason"]) == ("not_assessable", "level_not_found")
+    assert (found["state"], found["reason"]) == ("not_assessable", "level_not_found")
+
+
 def test_lesions_outside_vertebrae_go_with_the_nearest() -> None:
     beside = [Sphere("T12", (0, 0, 0), 6), Sphere("L1", (32, 0, 0), 5)]
     edges = match_scans(
@@ -190,4 +202,4 @@ def test_planar_scans_compare_areas() -> None:
 
 
 def test_reasons_are_declared() -> None:
-    assert set(REASONS) == {"outside_field_of_view", "no_common_level", "poor_registration"}
+    assert set(REASONS) == {"outside_field_of_view", "no_common_level", "poor_registration", "level_not_found"}

@@ -57,6 +57,15 @@ def test_the_same_pair_in_two_files_counts_once() -> None:
     assert len(history.ask("edges")) == 1
 
 
+def test_a_newer_matching_of_the_same_pair_stands_alone() -> None:
+    history = History([0, 30, 60]).edge(1, "resolved", 1, None).edge(2, "stable", 1, 1)  # of a program without versions
+    history.edge(1, "not_assessable", 1, None, pair_id="again", matching=3)
+    assert [(row["study_day_1"], row["state"]) for row in history.ask("edges")] == [
+        (30, "not_assessable"),
+        (60, "stable"),
+    ]
+
+
 def test_scans_without_a_date_or_of_another_series_are_left_out() -> None:
     history = History([0, None, 30]).edge(1, "new", None, 1)
     history.edges[0] |= {"series_key_1": "s2", "study_key_1": "y2", "attempt_1": "a2"}
