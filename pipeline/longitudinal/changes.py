@@ -1,7 +1,8 @@
 """The edges that the store lacks, made and added.
 
     changes/recipe=<recipe_id>/<hash of the pairs in it>.parquet
-    changes/<attempt>/compared.json                 nothing was missing: all rows older than this attempt are compared
+    changes/<attempt>/matching-3/compared.json      nothing was missing: all rows older than this attempt are compared,
+                                                    by this version of the matching
 
 Which pairs a file answers stands in its metadata: a pair of scans without lesions has no edge, and is done all the
 same. Pairs whose scans were done again have another `pair_id`; the view `edges` shows those of the rows that count.
@@ -20,7 +21,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from pipeline.longitudinal.match import Edge, match_patient
-from pipeline.longitudinal.timeline import Pair, read_facts, read_pairs
+from pipeline.longitudinal.timeline import MATCHING, Pair, read_facts, read_pairs
 from pipeline.store import Store
 from schemas.columns import table
 from schemas.edges import EDGES
@@ -29,7 +30,7 @@ PAIRS = b"spinetally_pairs"
 """Key of a file's metadata that lists the pairs in it, as JSON."""
 
 FOLDER = "changes"
-MARK = "compared.json"
+MARK = f"matching-{MATCHING}/compared.json"
 """What a pass that left nothing leaves, so that the next run need not look whether it was ended before."""
 
 BATCH = 64
@@ -115,7 +116,7 @@ def all_compared(paths: Iterable[str]) -> bool:
         folder, name = path.split("/")[0], posixpath.basename(path)
         if folder in ("catalog", "results"):
             rows.append(name.partition("-")[2].removesuffix(".parquet"))
-        elif folder == FOLDER and name == MARK:
+        elif folder == FOLDER and path.endswith(f"/{MARK}"):
             marks.append(path.split("/")[1])
     return max(rows) <= max(marks)
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import StoreError
-from pipeline.longitudinal.changes import batches, missing_pairs, update_changes
+from pipeline.longitudinal.changes import all_compared, batches, mark_compared, missing_pairs, update_changes
 from pipeline.longitudinal.motions import MaskedScan
 from pipeline.longitudinal.timeline import Pair, TimePoint
 from pipeline.longitudinal.views import TIMELINE
@@ -124,6 +124,14 @@ def test_rows_that_are_gone_are_not_taken_for_scans_without_lesions(cohort: Coho
     with pytest.raises(StoreError, match="results of 1 scans are not where they were"):
         update_changes(cohort.store, cohort.connect())
     assert cohort.store.list("changes") == []
+
+
+def test_another_version_of_the_matching_looks_again(cohort: Cohort, monkeypatch: pytest.MonkeyPatch) -> None:
+    mark_compared(cohort.store, "20260102T000000000000-00000000")
+    files = ["results/recipe=r/s-20260101T000000000000-00000000.parquet", *cohort.store.list("changes")]
+    assert all_compared(files)
+    monkeypatch.setattr("pipeline.longitudinal.changes.MARK", "matching-99/compared.json")
+    assert not all_compared(files)
 
 
 def test_a_patient_stays_in_one_file() -> None:
