@@ -289,8 +289,9 @@ def _folded(institution: str | None) -> str | None:
 
 
 def _date(text: str | None) -> date | None:
+    """A date as DICOM has it, 20200131, as it had it before 1993, 2020.01.31, or as others write it, 2020-01-31."""
     try:
-        return datetime.strptime(text or "", "%Y%m%d").date()
+        return datetime.strptime((text or "").replace(".", "").replace("-", ""), "%Y%m%d").date()
     except ValueError:
         return None
 

@@ -171,6 +171,8 @@ class Store:
         """Add a file of which there may be one only; the bytes that are there afterwards, one's own or another's."""
         if not self.is_local:
             return self._create_remote(path, data)
+        if (found := self._read_if_there(path)) is not None:  # nothing to write, where nothing may be written either
+            return found
         with service_errors("writing to the store"):
             try:
                 # exists() then open() lets two writers through; a hard link has one winner

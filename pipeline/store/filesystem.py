@@ -104,7 +104,7 @@ def open_filesystem(uri: str, storage_options: dict[str, Any]) -> tuple[fsspec.A
     """
     options = filesystem_options(uri, storage_options)
     try:
-        filesystem, path = fsspec.core.url_to_fs(uri, **options)
+        filesystem, path = _resolved(uri, options)
         if filesystem not in _connected:
             _connect(filesystem)
     except OSError as error:
@@ -114,6 +114,15 @@ def open_filesystem(uri: str, storage_options: dict[str, Any]) -> tuple[fsspec.A
             f"cannot open {_scheme(uri)}: {_told(error)}. Check storage_options and the variables of the service"
         ) from error
     return filesystem, path
+
+
+def _resolved(uri: str, options: dict[str, Any]) -> tuple[fsspec.AbstractFileSystem, str]:
+    scheme, separator, rest = uri.rpartition("://")
+    if "::" not in rest:
+        return fsspec.core.url_to_fs(uri, **options)
+    # to fsspec `::` joins two addresses; in the name of a file it is nothing of the kind
+    kind = fsspec.get_filesystem_class(scheme if separator else "file")
+    return kind(**(kind._get_kwargs_from_urls(uri) | options)), kind._strip_protocol(uri)
 
 
 def _connect(filesystem: fsspec.AbstractFileSystem) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import gzip
 import shutil
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydicom import dcmread
 
 from pipeline.errors import SourceError
 from pipeline.identity import Identity
+from pipeline.index.entries import _date
 from pipeline.index.source_index import SourceIndex, index_source
 from schemas.catalog import INDEX
 from schemas.config import CohortConfig
@@ -254,3 +256,9 @@ def test_a_file_that_cannot_be_read_on_is_a_row(scans: Path, monkeypatch: pytest
     found = index(scans)
     assert found.counts["unreadable"] == 9
     assert all(str(scans) not in str(s.problem) for s in found.series)
+
+
+@pytest.mark.parametrize("text", ["20200131", "2020.01.31", "2020-01-31"])
+def test_a_date_is_read_however_it_is_written(text: str) -> None:
+    assert _date(text) == date(2020, 1, 31)
+    assert _date(f"{text}?") is None

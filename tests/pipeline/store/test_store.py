@@ -184,3 +184,26 @@ def test_a_damaged_mark_is_said(tmp_path: Path, mark: str) -> None:
     (tmp_path / "store.json").write_text(mark)
     with pytest.raises(StoreError, match="damaged"):
         Store.open(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["a::b", "a b#c?d%20e+f", "Kö ln", "file:"])
+def test_odd_names_of_places(store: Store, name: str) -> None:
+    options = store.storage_options
+    odd = Store.create(f"{store.uri[: -len('/store')]}/{name}/inside", cohort="odd", storage_options=options)
+    odd.write("catalog/x::y", b"1")
+    assert Store.open(odd.uri, storage_options=options).list("catalog") == ["catalog/x::y"]
+    assert odd.read("catalog/x::y") == b"1"
+    assert back_door(odd, "catalog/x::y") == b"1"
+    write_labels(odd, "labels/recipe=1/s.zarr/k/1", grid=GRID, lesions=np.ones(GRID.shape, np.uint16), levels=None)
+    assert read_labels(odd, "labels/recipe=1/s.zarr/k/1")[0].all()  # type: ignore[union-attr]
+
+
+def test_what_is_there_is_taken_where_nothing_may_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store.create(str(tmp_path / "store"), cohort="demo")
+    store.create_once("private/secret", b"one")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("pipeline.store.files._beside", refuse)
+    assert store.create_once("private/secret", b"two") == b"one"
