@@ -81,7 +81,7 @@ INDEX = pa.schema(
         ),
         column("size", pa.int64(), "Size of the file.", "bytes", required=True),
         column("stamp", pa.string(), "What tells that the file is unchanged: modification time, ETag.", required=True),
-        column("kind", pa.string(), "dicom, nifti, not_image, not_dicom, unreadable or mask.", required=True),
+        column("kind", pa.string(), "dicom, nifti, not_image, not_dicom, unreadable, mask or archive.", required=True),
         column("header", pa.string(), "What the index read of it, as JSON; of a mask its digest.", required=True),
     ]
 )

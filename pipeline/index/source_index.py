@@ -27,6 +27,7 @@ from pipeline.index.references import MaskObject, attach
 from pipeline.index.select import select
 from pipeline.manifest import ManifestRow
 from pipeline.series import MaskUris, SeriesEntry
+from pipeline.sources.archives import SCHEME, contents_of
 from pipeline.sources.files import SourceFile
 from pipeline.sources.listing import Listing, list_source
 from schemas.catalog import INDEX
@@ -36,6 +37,8 @@ from schemas.reasons import Reason
 from schemas.versions import HEADERS
 
 _VERSION = b"headers"
+ARCHIVE = "archive"
+"""Kind of an archive in the table of files: how many members were listed, so that it need not be opened for them."""
 UNREADABLE = (Reason.UNREADABLE, "a file that should be a DICOM image or a NIfTI cannot be read: fetch it again")
 MISSING = (Reason.UNREADABLE, "row {number} of the manifest names a file or folder that is not there: correct the row")
 
@@ -75,7 +78,7 @@ def index_source(
         SourceError: there is no such source, or no image in it, or rows of its manifest contradict each other.
         ServiceError: the service that holds it does not answer.
     """
-    listing = list_source(config)
+    listing = list_source(config, _archives_before(previous))
     records, opened = _records(listing.files, previous, config, progress)
     counts = Counter(kind for kind, _ in records)
     if not counts["dicom"] + counts["nifti"] + counts["unreadable"] + len(listing.missing):
@@ -125,8 +128,19 @@ def _known(previous: pa.Table | None) -> dict[tuple[str, int, str], Record]:
     return {
         (uri, size, stamp): (kind, header)
         for uri, size, stamp, kind, header in zip(*columns, strict=True)
-        if kind != MASK
+        if kind not in (MASK, ARCHIVE)
     }
+
+
+def _archives_before(previous: pa.Table | None) -> dict[str, tuple[str, dict[str, int]]]:
+    """The archives of an earlier index of which all members are there still."""
+    rows = [] if previous is None else previous.filter(pc.equal(previous["kind"], ARCHIVE)).to_pylist()
+    if previous is None or not rows:
+        return {}
+    whole = {row["uri"]: (row["stamp"], int(row["header"])) for row in rows}
+    members = previous.filter(pc.and_(pc.starts_with(previous["uri"], SCHEME), pc.not_equal(previous["kind"], MASK)))
+    found = contents_of(zip(*(members[name].to_pylist() for name in ("uri", "size", "stamp")), strict=True))
+    return {uri: known for uri, known in found.items() if whole.get(uri) == (known[0], len(known[1]))}
 
 
 def _masks_before(previous: pa.Table | None) -> list[dict[str, object]]:
@@ -176,14 +190,13 @@ def _absent(row: ManifestRow) -> Found:
 
 
 def _files_table(files: Sequence[SourceFile], records: Sequence[Record], given: Sequence[MaskFile]) -> pa.Table:
-    listed: list[SourceFile | MaskFile] = [*files, *given]
-    columns = {
-        "uri": [file.uri for file in listed],
-        "size": [file.size for file in listed],
-        "stamp": [file.stamp for file in listed],
-        "kind": [kind for kind, _ in records] + [MASK] * len(given),
-        "header": [header for _, header in records] + [file.digest for file in given],
-    }
+    archives = contents_of((file.uri, file.size, file.stamp) for file in files).items()
+    rows = [
+        *((f.uri, f.size, f.stamp, *record) for f, record in zip(files, records, strict=True)),
+        *((mask.uri, mask.size, mask.stamp, MASK, mask.digest) for mask in given),
+        *((uri, 0, stamp, ARCHIVE, str(len(members))) for uri, (stamp, members) in archives),
+    ]
+    columns = [list(values) for values in zip(*rows, strict=True)] or [[] for _ in INDEX]
     return pa.table(columns, schema=INDEX.with_metadata({_VERSION: str(HEADERS)}))
 
 

@@ -16,7 +16,7 @@ import threading
 import zipfile
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -49,21 +49,42 @@ def is_archive(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
-def list_archive(file: SourceFile, storage_options: dict[str, Any]) -> Iterator[SourceFile]:
+Contents = Mapping[str, tuple[str, Mapping[str, int]]]
+"""Archive to the stamp that its members have, and their bytes by name."""
+
+
+def list_archive(file: SourceFile, storage_options: dict[str, Any], known: Contents) -> Iterator[SourceFile]:
     """The files in an archive; the archive itself where it cannot be read, so that it is accounted for.
+
+    Args:
+        file: the archive.
+        storage_options: for fsspec.
+        known: archives as they were listed before; one that has not changed since is not opened.
 
     Raises:
         ServiceError: the storage that holds it does not answer.
     """
-    try:
-        with file_errors():
-            members = _opened(file.uri, storage_options).sizes()
-    except ScanError:
-        yield file
-        return
+    stamp = f"{file.size}-{file.stamp}"
+    listed_as, members = known.get(file.uri, ("", {}))
+    if listed_as != stamp:
+        try:
+            with file_errors():
+                members = _opened(file.uri, storage_options).sizes()
+        except ScanError:
+            yield file
+            return
     for name, size in sorted(members.items()):
-        uri = f"{SCHEME}{file.uri}!/{name}"
-        yield SourceFile(uri, f"{file.name}/{name}", size, f"{file.size}-{file.stamp}")
+        yield SourceFile(f"{SCHEME}{file.uri}!/{name}", f"{file.name}/{name}", size, stamp)
+
+
+def contents_of(files: Iterable[tuple[str, int, str]]) -> dict[str, tuple[str, dict[str, int]]]:
+    """The archives of files, each an address, its bytes and its stamp; those in no archive are left out."""
+    found: dict[str, tuple[str, dict[str, int]]] = {}
+    for uri, size, stamp in files:
+        if uri.startswith(SCHEME):
+            archive, name = _parts(uri)
+            found.setdefault(archive, (stamp, {}))[1][name] = size
+    return found
 
 
 def read_member(

@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.errors import ScanError, SourceError
 from pipeline.manifest import ManifestRow, is_manifest, parse_manifest
 from pipeline.sources import dicomweb
-from pipeline.sources.archives import is_archive, list_archive
+from pipeline.sources.archives import Contents, is_archive, list_archive
 from pipeline.sources.files import SourceFile
 from pipeline.sources.folder import list_folder, source_file
 from pipeline.sources.opening import read_file
@@ -35,25 +35,25 @@ class Listing:
     """Rows of the manifest whose file or folder is not there."""
 
 
-def list_source(config: CohortConfig) -> Listing:
-    """List the cohort's source; nothing is opened but a manifest and archives.
+def list_source(config: CohortConfig, known: Contents | None = None) -> Listing:
+    """List the cohort's source; nothing is opened but a manifest, and archives that are not in `known` as they are.
 
     Raises:
         SourceError: there is no such source, or it holds no file.
         ServiceError: the service that holds it does not answer.
     """
     if is_manifest(config.source):
-        return _list_manifest(config)
-    files = _list_address(config.source, config.storage_options)
+        return _list_manifest(config, known or {})
+    files = _list_address(config.source, config.storage_options, known or {})
     if not files:
         raise SourceError("the source holds no file: give the folder, prefix or manifest of the scans as `source`")
     return Listing(sorted(files, key=lambda file: file.uri))
 
 
-def _list_manifest(config: CohortConfig) -> Listing:
+def _list_manifest(config: CohortConfig, known: Contents) -> Listing:
     rows = _read_manifest(config)
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        found = list(pool.map(lambda row: _list_row(row, config.storage_options), rows))
+        found = list(pool.map(lambda row: _list_row(row, config.storage_options, known), rows))
     listing = Listing([])
     for row, files in zip(rows, found, strict=True):
         if not files:
@@ -85,20 +85,20 @@ def _read_manifest(config: CohortConfig) -> list[ManifestRow]:
     return rows
 
 
-def _list_row(row: ManifestRow, storage_options: dict[str, Any]) -> list[SourceFile]:
+def _list_row(row: ManifestRow, storage_options: dict[str, Any], known: Contents) -> list[SourceFile]:
     try:
-        found = _list_address(row.uri, storage_options)
+        found = _list_address(row.uri, storage_options, known)
     except SourceError:
         return []
     # a file is known by what the manifest calls it, a file of a folder by that and its place in the folder
     return [replace(f, name=row.name if f.uri == row.uri else f"{row.name}/{f.name}") for f in found]
 
 
-def _list_address(uri: str, storage_options: dict[str, Any]) -> list[SourceFile]:
+def _list_address(uri: str, storage_options: dict[str, Any], known: Contents) -> list[SourceFile]:
     """The files at an address, and those in the archives among them."""
     found: list[SourceFile] = []
     for file in _list_place(uri, storage_options):
-        found += list_archive(file, storage_options) if is_archive(file.name) else [file]
+        found += list_archive(file, storage_options, known) if is_archive(file.name) else [file]
     return found
 
 

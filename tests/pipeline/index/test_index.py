@@ -9,6 +9,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 from pydicom import dcmread
 
@@ -262,3 +263,28 @@ def test_a_file_that_cannot_be_read_on_is_a_row(scans: Path, monkeypatch: pytest
 def test_a_date_is_read_however_it_is_written(text: str) -> None:
     assert _date(text) == date(2020, 1, 31)
     assert _date(f"{text}?") is None
+
+
+def test_an_archive_that_has_not_changed_is_not_opened(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = shutil.make_archive(str(scans.parent / "source" / "all"), "gztar", scans)
+    first = index(Path(archive).parent)
+    assert first.counts["files"] == 9
+    opened = []
+    monkeypatch.setattr("pipeline.sources.archives._opened", lambda *uris: opened.append(uris))
+    again = index(Path(archive).parent, previous=first.files)
+    assert (again.counts["opened"], opened) == (0, [])
+    assert again.series == first.series
+    assert again.files.equals(first.files)
+    monkeypatch.undo()
+    without = first.files.filter(pc.not_equal(first.files["kind"], "not_dicom"))
+    assert index(Path(archive).parent, previous=without).counts["files"] == 9, "of which a row was removed"
+    (scans / "notes.txt").unlink()
+    shutil.make_archive(str(scans.parent / "source" / "all"), "gztar", scans)
+    assert index(Path(archive).parent, previous=first.files).counts["files"] == 8, "which has changed"
+
+
+def test_a_manifest_of_which_nothing_is_there_is_all_rows(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("uri\ngone/1\ngone/2\n")
+    found = index(tmp_path / "m.csv")
+    assert [s.is_absent for s in found.series] == [True, True]
+    assert found.files.num_rows == 0
