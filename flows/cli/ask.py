@@ -20,7 +20,9 @@ _WHOLE_MEANING = 1000
 def sql(
     cohort: CohortArgument,
     question: Annotated[str | None, typer.Argument(metavar="SQL", help="One SELECT.", show_default=False)] = None,
-    form: Annotated[str, typer.Option("--format", "-f", help="table, csv, json or parquet.")] = "table",
+    chosen: Annotated[
+        str | None, typer.Option("--format", "-f", help="table, csv, json or parquet; else as FILE ends, else table.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write it there.")] = None,
     describe: Annotated[bool, typer.Option("--describe", help="All columns, their units and meanings.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
@@ -29,7 +31,7 @@ def sql(
     from pipeline.query import FORMATS, as_text, run_query
     from pipeline.query import describe as dictionary
 
-    form = "json" if as_json else form
+    form = "json" if as_json else chosen or _ending(output)
     if form not in _FORMATS:
         raise QueryError(f"no format {form!r}: allowed are {', '.join(_FORMATS)}")
     if form == "parquet" and output is None and sys.stdout.isatty():
@@ -48,6 +50,12 @@ def sql(
         sys.stdout.buffer.flush()
     else:
         _write(output, data)
+
+
+def _ending(output: Path | None) -> str:
+    """The format that a file's name asks for; `table` where it asks for none."""
+    ending = output.suffix.removeprefix(".").lower() if output is not None else ""
+    return ending if ending in _FORMATS else "table"
 
 
 def _write(output: Path, data: bytes) -> None:

@@ -204,6 +204,10 @@ def test_answers_in_every_form(cli: Cli, done: Path, tmp_path: Path) -> None:
     assert cli("sql", done, question, "--format", "csv").out == "status,n\nok,2\nquarantined,1\n"
     assert "quarantined  1" in cli("sql", done, question).out
     assert cli("sql", done, question, "--format", "parquet", "-o", tmp_path / "a.parquet").code == 0
+    assert cli("sql", done, question, "-o", tmp_path / "a.CSV").code == 0
+    assert (tmp_path / "a.CSV").read_text() == "status,n\nok,2\nquarantined,1\n", "a file is what its name says"
+    assert cli("sql", done, question, "-o", tmp_path / "a.txt").code == 0
+    assert "quarantined  1" in (tmp_path / "a.txt").read_text()
     assert (tmp_path / "a.parquet").read_bytes().startswith(b"PAR1")
     names = {(row["view"], row["column"]) for row in cli("sql", done, "--describe", "--json").json}
     assert ("lesions", "volume_mm3") in names
