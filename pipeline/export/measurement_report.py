@@ -66,7 +66,7 @@ def make_report(
             manufacturer=MANUFACTURER,
             is_complete=True,
             is_final=False,
-            series_description=series_description("measurements", sources),
+            series_description=series_description("measurements", scan, sources),
             manufacturer_model_name=MANUFACTURER,
             software_versions=version("spinetally"),
             device_serial_number=scan.recipe_id,

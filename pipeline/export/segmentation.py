@@ -120,7 +120,7 @@ def make_segmentation(
             content_label=segments.kind.upper(),
             content_description=content_description(scan),
             transfer_syntax_uid=ExplicitVRLittleEndian,
-            series_description=series_description(segments.kind, sources),
+            series_description=series_description(segments.kind, scan, sources),
         )
     return settled(made, scan)
 
@@ -130,9 +130,12 @@ def content_description(scan: ExportScan) -> str:
     return (f"recipe {scan.recipe_id}" + (f", derived grid ({scan.derived})" if scan.derived else ""))[:64]
 
 
-def series_description(kind: str, sources: Sequence[Dataset]) -> str:
-    """What it is; a frame of reference that the source does not name is marked."""
-    return f"{MANUFACTURER} {kind}" + (", made-up frame of reference" if has_made_up_frame(sources[0]) else "")
+def series_description(kind: str, scan: ExportScan, sources: Sequence[Dataset]) -> str:
+    """What it is, and the first digits of its recipe, for an archive lists those of all recipes beside each other; a
+    frame of reference that the source does not name is marked (64 characters at most).
+    """
+    marked = ", made-up frame of reference" if has_made_up_frame(sources[0]) else ""
+    return f"{MANUFACTURER} {kind} {scan.recipe_id[:8]}{marked}"
 
 
 def settled(made: Dataset, scan: ExportScan) -> Dataset:

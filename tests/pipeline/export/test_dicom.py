@@ -175,6 +175,8 @@ def test_objects_belong_to_the_source(exported: tuple[Store, Path], shared_data:
         assert made.SeriesInstanceUID.startswith("2.25.")
         assert made.ContentDate == "20260101", "the time of the result, not of the export"
         assert made.DeviceSerialNumber == RECIPE
+        assert RECIPE[:8] in made.SeriesDescription, "an archive shows the series of all recipes beside each other"
+        assert len(made.SeriesDescription) <= 64
         if made.Modality == "SEG":
             derived = made.ContentDescription.endswith("(gantry_tilt)")
             assert derived == ("derived" in made.ContentDescription)
