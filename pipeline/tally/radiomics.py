@@ -106,7 +106,7 @@ def check_features(choice: Sequence[str] | Literal["default"]) -> tuple[str, ...
         if name not in known:
             near = difflib.get_close_matches(name, known, n=3)
             hint = f"; near it are {', '.join(near)}" if near else ""
-            raise ConfigError(f"radiomics: {name!r} is no IBSI feature of MIRP{hint}; or say `default`")
+            raise ConfigError(f"radiomics: {name!r} is no IBSI feature of MIRP{hint}; or say `radiomics: default`")
     return names
 
 
