@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import webbrowser
 from contextlib import suppress
@@ -34,9 +35,9 @@ def view(
 
     config = load_cohort(cohort)
     store = Store.open(config.store, storage_options=config.storage_options)
-    with serve(viewed_scan(store, series_key, recipe_id=recipe), port=port) as address:
+    with serve(viewed_scan(store, series_key, recipe_id=recipe), port=port) as address, suppress(KeyboardInterrupt):
         say(address)
+        print("Ctrl-C ends it", file=sys.stderr)
         if browser:
             webbrowser.open(address)
-        with suppress(KeyboardInterrupt):
-            threading.Event().wait()
+        threading.Event().wait()

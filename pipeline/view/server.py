@@ -16,6 +16,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 
+from pipeline.errors import RequestError
 from pipeline.view.scan import ViewedScan
 
 _ASSETS = files("pipeline.view") / "assets"
@@ -41,10 +42,18 @@ def serve(scan: ViewedScan, *, port: int = 0) -> Iterator[str]:
     Args:
         scan: what is shown.
         port: of the loopback; 0 takes a free one.
+
+    Raises:
+        RequestError: another program has the port, or it may not be taken.
     """
     word = secrets.token_urlsafe(16)
     pages = _pages(scan)
-    server = ThreadingHTTPServer((_HOST, port), partial(_Handler, word, pages))
+    try:
+        server = ThreadingHTTPServer((_HOST, port), partial(_Handler, word, pages))
+    except (OSError, OverflowError) as error:
+        raise RequestError(
+            f"cannot listen on port {port} of {_HOST}: {error}; give another, or 0 for a free one"
+        ) from error
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, name="spinetally-view", daemon=True)
     thread.start()

@@ -114,6 +114,15 @@ def test_only_who_knows_the_word_gets_an_answer(scan: ViewedScan) -> None:
         ask(address, place.path)
 
 
+def test_a_port_that_cannot_be_had_is_one_clear_line(scan: ViewedScan) -> None:
+    with serve(scan) as address:
+        taken = urlsplit(address).port or 0
+        with pytest.raises(RequestError, match=f"cannot listen on port {taken} of 127"), serve(scan, port=taken):
+            pass
+    with pytest.raises(RequestError, match="port 99999"), serve(scan, port=99999):
+        pass
+
+
 def test_the_viewer_comes_with_its_licence() -> None:
     import pipeline.view
 
