@@ -72,6 +72,8 @@ def comparison_tables(comparisons: Rows) -> list[Table]:
     """A recipe against others, scan by scan; none without `evaluate --against`."""
     rows = [m | {"metric": m["metric"].removeprefix("difference_"), "recipe": m["stratum"]} for m in comparisons]
     note = "This recipe less the other, on the scans that both have (`spinetally evaluate --against`)."
+    if any(m["stale"] for m in comparisons):
+        note += " Older than the evaluation above: run it again."
     table = _listed("Against other recipes", rows, "recipe split unit metric estimate interval n_patients note", note)
     return [table] if rows else []
 

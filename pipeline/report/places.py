@@ -130,10 +130,18 @@ def pictured_rows(tiles: Mapping[str, Sequence[Tile]]) -> Table | None:
     return Table("Rows of the pictures", ("picture", "recipe", "series", *names), rows, note, ids=ids) if rows else None
 
 
+_COMPARED_BEFORE = """
+SELECT c.*, c.attempt < (
+    SELECT max(attempt) FROM compared_scans s WHERE s.recipe_id IN (c.recipe_id, c.stratum)) AS stale
+FROM comparisons c SEMI JOIN scans USING (recipe_id)"""
+"""Recipes in pairs, and whether the results or the reference of one are newer than that."""
+
+
 def evaluated_rows(connection: duckdb.DuckDBPyConnection) -> dict[str, Rows]:
     """The newest evaluation of each recipe that has results, and how many of its results are newer (`stale`)."""
-    names = ("metrics", "site_metrics", "curves", "comparisons")
+    names = ("metrics", "site_metrics", "curves")
     return {name: ask(connection, f"FROM {name} SEMI JOIN scans USING (recipe_id)") for name in names} | {
+        "comparisons": ask(connection, _COMPARED_BEFORE),
         "stale": ask(connection, _NEWER),
         "scans": ask(connection, _SCANS),
     }

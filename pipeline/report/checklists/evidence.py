@@ -32,10 +32,12 @@ EVIDENCE: dict[str, str] = {
         (status != 'ok') || ' not; studies with a result but no reference: ' || (SELECT count(DISTINCT study_key)
             FROM scans ANTI JOIN reference_standard USING (study_key) WHERE status = 'ok')
         FROM reference_standard HAVING count(*) > 0""",
-    "readers": """SELECT 'agreement of readers: ' || string_agg(metric || ' ' || round(value, 3), ', ' ORDER BY metric)
-        FROM metrics WHERE subgroup = 'readers' AND value IS NOT NULL HAVING count(*) > 0""",
+    "readers": """WITH each AS (SELECT DISTINCT stratum || ' ' || metric || ' ' || round(value, 3) AS said FROM metrics
+            WHERE subgroup = 'readers' AND value IS NOT NULL)
+        SELECT 'agreement of readers ' || string_agg(said, ', ' ORDER BY said) FROM each HAVING count(*) > 0""",
     "parts": """SELECT string_agg(split || ' ' || n || ' scans', ', ' ORDER BY split) FROM
-        (SELECT split, count(*) AS n FROM compared_scans WHERE split IS NOT NULL GROUP BY split) HAVING count(*) > 0""",
+        (SELECT split, count(DISTINCT series_key) AS n FROM compared_scans WHERE split IS NOT NULL GROUP BY split)
+        HAVING count(*) > 0""",
     "disjoint": """WITH shared AS (SELECT site FROM compared_scans WHERE split IS NOT NULL AND site IS NOT NULL
             GROUP BY site HAVING count(DISTINCT split) > 1)
         SELECT 'checked before anything was computed: no patient and no identical volume in two of '
@@ -81,14 +83,17 @@ EVIDENCE: dict[str, str] = {
         || ' series' FROM series WHERE status = 'ok' HAVING count(patient_age) + count(patient_sex) > 0""",
     "performance": """SELECT count(*) || ' figures with intervals' FROM metrics WHERE low IS NOT NULL
         HAVING count(*) > 0""",
-    "accuracy": """SELECT string_agg(coalesce(split, 'all') || ' ' || metric || ' ' || round(value, 3), ', '
-        ORDER BY split, metric) FROM metrics WHERE unit = 'patient' AND subgroup = 'all'
+    "accuracy": """SELECT string_agg('recipe ' || recipe_id[:8] || ' ' || coalesce(split, 'all') || ' ' || metric || ' '
+            || round(value, 3) || coalesce(' (' || round(low, 3) || ' to ' || round(high, 3) || ')', ''), ', '
+            ORDER BY recipe_id, split, metric) FROM metrics WHERE unit = 'patient' AND subgroup = 'all'
         AND metric IN ('sensitivity', 'specificity') AND value IS NOT NULL HAVING count(*) > 0""",
     "errors": """WITH each AS (SELECT recipe_id, series_key, truth_id, coalesce(bool_or(hit), false) AS found
         FROM matches
-        WHERE truth_id IS NOT NULL GROUP BY ALL)
-        SELECT count(*) FILTER (NOT found) || ' of ' || count(*) || ' true lesions missed, each with its picture'
-        FROM each HAVING count(*) > 0""",
+        WHERE truth_id IS NOT NULL GROUP BY ALL), counted AS (SELECT recipe_id, 'recipe ' || recipe_id[:8] || ' missed '
+            || count(*) FILTER (NOT found) || ' of ' || count(*) || ' true lesions' AS said
+            FROM each GROUP BY recipe_id)
+        SELECT string_agg(said, ', ' ORDER BY recipe_id) || '; pictures in the report' FROM counted
+        HAVING count(*) > 0""",
     "subgroups": """SELECT 'results by ' || string_agg(DISTINCT subgroup, ', ') FROM metrics
         WHERE subgroup NOT IN ('all', 'rule', 'readers') AND metric != 'standardised_difference'
         HAVING count(*) > 0""",
@@ -97,9 +102,9 @@ EVIDENCE: dict[str, str] = {
     "recipes": """SELECT count(*) || ' recipes in full, by their hashes' FROM recipes HAVING count(*) > 0""",
     "audit": """SELECT 'every row names series, recipe, model and attempt; ' || count(*) || ' rows' FROM scans
         HAVING count(*) > 0""",
-    "prevalence": """SELECT 'prevalence among patients: ' || string_agg(coalesce(split, 'all') || ' '
-        || round(value, 3),
-        ', ' ORDER BY split) FROM metrics WHERE metric = 'prevalence' AND value IS NOT NULL HAVING count(*) > 0""",
+    "prevalence": """WITH each AS (SELECT DISTINCT coalesce(split, 'all') || ' ' || round(value, 3) AS said
+            FROM metrics WHERE metric = 'prevalence' AND value IS NOT NULL)
+        SELECT 'prevalence among patients: ' || string_agg(said, ', ' ORDER BY said) FROM each HAVING count(*) > 0""",
 }
 """Name to the question; its answer is one sentence, or no row."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,28 @@ def test_one_reader_is_said_and_is_no_agreement(store: Store) -> None:
     (line,) = [line for line in sheets(found)["CLAIM 2024"] if line.item == "18"]
     assert (line.status, line.evidence) == ("partial", "one reader, so none between readers was measured")
     assert line.rests_on == "truth of the cohort file"
+
+
+def test_two_recipes_are_told_apart_and_their_scans_are_counted_once(tmp_path: Path) -> None:
+    box, other = (9, 8, 8, 12, 14, 14), (3, 20, 20, 6, 26, 26)
+    scans = [
+        LittleScan(f"{i}", f"p{i}", truth=(box,) if i < 3 else (), found=((box, 0.9),), split="external", site=None)
+        for i in range(4)
+    ]
+    made = make_store(tmp_path, scans)
+    worse = [replace(scan, found=((other, 0.9),) if scan.name == "0" else ()) for scan in scans]
+    make_store(tmp_path, worse, recipe_id="b" * 16, store=made)
+    sources = truths(tmp_path, scans) + truths(tmp_path, scans[:2], reader="2")
+    evaluate_store(made, EMPTY, truths=sources, settings=Evaluation(bootstraps=100))
+    connection = connect(made)
+    found = collect(connection, EMPTY)
+    connection.close()
+    assert found["parts"] == "external 4 scans"
+    assert found["prevalence"] == "prevalence among patients: external 0.75"
+    assert found["errors"].startswith("recipe aaaaaaaa missed 0 of 3 true lesions, recipe bbbbbbbb missed 3 of 3")
+    assert "recipe bbbbbbbb external specificity 1.0 (0.207 to 1.0)" in found["accuracy"]
+    assert found["readers"].count("reader_dice") == 1
+    assert "lesions_per_scan" not in found["subgroups"], "differences between parts are no results by subgroup"
 
 
 @pytest.mark.parametrize(("day", "said"), [("2001-01-01", "before"), ("2999-01-01", "NOT before")])

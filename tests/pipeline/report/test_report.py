@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.evaluate.evaluation import evaluate_store
+from pipeline.evaluate.evaluation import compare_store, evaluate_store
 from pipeline.report.evaluated import evaluation_tables
 from pipeline.report.figures.flow import flow
 from pipeline.report.figures.performance import forest
@@ -17,7 +17,7 @@ from pipeline.report.report import write_report
 from pipeline.store import Store
 from schemas.config import CohortConfig, Truth
 from schemas.evaluation import Evaluation
-from tests.pipeline.evaluate.little import Box, LittleScan, make_store, truths
+from tests.pipeline.evaluate.little import RECIPE, Box, LittleScan, make_store, truths
 
 UPPER: Box = (9, 8, 8, 12, 14, 14)
 LOWER: Box = (3, 20, 20, 6, 26, 26)
@@ -210,6 +210,24 @@ def test_an_evaluation_older_than_its_results_says_so(tmp_path: Path) -> None:
     make_store(tmp_path, one, store=store)
     write_report(store, config, tmp_path / "report.html")
     assert "1 results are newer than this evaluation" in (tmp_path / "report.html").read_text()
+
+
+def test_a_comparison_of_recipes_older_than_their_evaluation_says_so(tmp_path: Path) -> None:
+    both = [LittleScan(name, f"p{name}", truth=(UPPER,), found=((UPPER, 0.9),)) for name in ("a", "b")]
+    store = make_store(tmp_path, both)
+    make_store(tmp_path, both, recipe_id="b" * 16, store=store)
+    config, quick = CohortConfig(source="x", store="x"), Evaluation(bootstraps=100)
+    sources = truths(tmp_path, both)
+    evaluate_store(store, config, truths=sources, settings=quick)
+    compare_store(store, RECIPE, "b" * 16, settings=quick)
+    write_report(store, config, tmp_path / "fresh.html")
+    truths(tmp_path, [LittleScan("a", "pa", truth=(UPPER, LOWER))])  # the reader draws one more
+    evaluate_store(store, config, truths=sources, settings=quick)
+    write_report(store, config, tmp_path / "old.html")
+    fresh, old = ((tmp_path / name).read_text() for name in ("fresh.html", "old.html"))
+    assert "Against other recipes" in fresh
+    assert "Older than the evaluation" not in fresh
+    assert "Older than the evaluation above: run it again." in old
 
 
 def test_a_store_without_results_has_a_report_too(tmp_path: Path) -> None:
