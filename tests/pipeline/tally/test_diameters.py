@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -96,3 +98,23 @@ def test_3d_diameter_of_flat_masks(shape: tuple[int, int, int]) -> None:
 def test_3d_diameter_of_voxels_on_a_slanted_plane() -> None:
     z, y, x = np.indices((20, 20, 20))
     assert feret_3d(z + y + x == 30, (1.0, 1.0, 1.0)) > 25
+
+
+def test_3d_diameter_is_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = np.random.default_rng(0).random((9, 14, 11)) < 0.1
+    whole = feret_3d(mask, (1.5, 0.7, 0.8))
+    monkeypatch.setattr("pipeline.tally.diameters._PAIRS_AT_ONCE", 100)
+    assert feret_3d(mask, (1.5, 0.7, 0.8)) == whole
+
+
+def test_3d_diameter_of_a_large_ball_needs_no_memory_for_all_pairs() -> None:
+    """A ball of 120 voxels has 2,600 corners, whose pairs are 160 MB in three arrays."""
+    z, y, x = np.ogrid[-60:61, -60:61, -60:61]
+    ball = z * z + y * y + x * x <= 3600
+    tracemalloc.start()
+    try:
+        assert feret_3d(ball, (1.0, 1.0, 1.0)) == pytest.approx(121)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 30e6
