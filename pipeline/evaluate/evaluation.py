@@ -232,5 +232,5 @@ def _readers(references: pa.Table, compared: set[str], store: Store, settings: E
     return [
         figure
         for second in readers[1:]
-        for figure in reader_figures(references, store, settings.rule, first=readers[0], second=second)
+        for figure in reader_figures(references, store, settings, first=readers[0], second=second)
     ]

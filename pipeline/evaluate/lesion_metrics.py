@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from pipeline.evaluate.cohort import Cohort, Hits, strata_of
@@ -192,7 +194,8 @@ def overlap_figures(cohort: Cohort, hits: Hits, settings: Evaluation) -> list[Fi
     known = hits.pair & np.isfinite(pairs.dice)
     scan = cohort.truths.scan[pairs.truth[known]]
     dice = {"dice_of_found": (cohort.per_patient(scan, pairs.dice[known]), cohort.per_patient(scan))}
-    figures = ratio_figures(cohort, dice, settings, rule=rule)
+    (mean,) = ratio_figures(cohort, dice, settings, rule=rule)
+    figures = [replace(mean, estimate=replace(mean.estimate, numerator=None))]  # a mean, not so many of so many
     truth = cohort.truths.volume_mm3[pairs.truth[known]]
     found = cohort.candidates.volume_mm3[pairs.candidate[known]]
     measured = np.isfinite(truth) & np.isfinite(found)

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.evaluate.figures import Figure
+from pipeline.evaluate.lesion_metrics import BOOTSTRAP
 from pipeline.evaluate.matching import Pairs, allowed, assign
 from pipeline.evaluate.statistics.agreement import kappa
-from pipeline.evaluate.statistics.estimate import Estimate, not_estimable
-from pipeline.evaluate.statistics.proportions import f1
+from pipeline.evaluate.statistics.estimate import (
+    FEW_PATIENTS,
+    FEW_WITH_CASES,
+    Estimate,
+    not_estimable,
+    with_interval,
+)
+from pipeline.evaluate.statistics.resampling import LEAST_PATIENTS, PatientBootstrap, enough_cases, ratio
+from pipeline.grid import Floats
 from pipeline.store import Store
 from pipeline.store.volumes import read_labels
-from schemas.evaluation import MatchRule
+from schemas.evaluation import Evaluation, MatchRule
 
 
-def reader_figures(references: pa.Table, store: Store, rule: MatchRule, *, first: str, second: str) -> list[Figure]:
+def reader_figures(
+    references: pa.Table, store: Store, settings: Evaluation, *, first: str, second: str
+) -> list[Figure]:
     """Agreement of two readers over the scans that both annotated with masks, not points; nothing where there is none.
 
     Detection agreement is 2 TP / (2 TP + FP + FN), the same whoever is called the truth; Dice is that of lesions both
-    drew; kappa is of whether a scan holds a lesion.
+    drew, both with intervals by the bootstrap over patients; kappa is of whether a scan holds a lesion.
     """
     by_reader = {
         reader: {
@@ -33,30 +46,41 @@ def reader_figures(references: pa.Table, store: Store, rule: MatchRule, *, first
     shared = sorted(by_reader[first].keys() & by_reader[second].keys())
     if not shared:
         return []
-    counts = np.array([[by_reader[r][key]["n_lesions"] for r in (first, second)] for key in shared])
-    dice: list[float] = []
-    both = 0
-    for key in shared:
-        one, two = (read_labels(store, by_reader[r][key]["labels_uri"])[0] for r in (first, second))
-        if one is not None and two is not None:
-            found = matched_dice(one, two, rule)
-            both += len(found)
-            dice += found
-    total = counts.sum(axis=0)
-    agreement = f1(both, float(total[1] - both), float(total[0] - both))
-    nothing = not_estimable("neither reader drew a lesion")
+    rows = [[by_reader[reader][key] for reader in (first, second)] for key in shared]
+    counts = np.array([[row["n_lesions"] for row in pair] for pair in rows])
+    dice = [_dice(pair, store, settings.rule) for pair in rows]
+    patients, of_scan = np.unique([pair[0]["patient_key"] for pair in rows], return_inverse=True)
+    both = np.array([len(found) for found in dice], dtype=np.float64)
+    sums = (2 * both, counts.sum(axis=1), [sum(found) for found in dice], both)
+    of_patient = [np.bincount(of_scan, values, minlength=patients.size).astype(np.float64) for values in sums]
     estimates = {
-        "reader_detection_agreement": nothing
-        if agreement is None
-        else Estimate(agreement, numerator=2 * both, denominator=float(total.sum())),
-        "reader_dice": Estimate(float(np.mean(dice)), denominator=len(dice)) if dice else nothing,
+        "reader_detection_agreement": _ratio(of_patient[0], of_patient[1], settings),
+        "reader_dice": replace(_ratio(of_patient[2], of_patient[3], settings), numerator=None),
         "reader_kappa_scan": kappa(counts[:, 0] > 0, counts[:, 1] > 0),
     }
     return [
-        Figure("scan" if "kappa" in name else "lesion", name, estimate, rule.name, subgroup="readers",
-               stratum=f"{first} and {second}", n_scans=len(shared))
+        Figure("scan" if "kappa" in name else "lesion", name, estimate, settings.rule.name, subgroup="readers",
+               stratum=f"{first} and {second}", n_scans=len(shared), n_patients=int(patients.size))
         for name, estimate in estimates.items()
     ]  # fmt: skip
+
+
+def _dice(pair: list[dict[str, Any]], store: Store, rule: MatchRule) -> list[float]:
+    one, two = (read_labels(store, row["labels_uri"])[0] for row in pair)
+    return [] if one is None or two is None else matched_dice(one, two, rule)
+
+
+def _ratio(top: Floats, bottom: Floats, settings: Evaluation) -> Estimate:
+    """A ratio of sums with its interval over patients."""
+    counts = float(top.sum()), float(bottom.sum())
+    if not counts[1]:
+        return not_estimable("neither reader drew a lesion")
+    everyone = np.zeros(top.size, dtype=np.int64)
+    draws = PatientBootstrap(everyone, n=settings.bootstraps, seed=settings.seed).run(ratio(top, bottom))[:, 0]
+    if not enough_cases(bottom[:, None])[0]:
+        draws[:] = np.nan
+    few = FEW_PATIENTS if top.size < LEAST_PATIENTS else FEW_WITH_CASES
+    return with_interval(counts[0] / counts[1], draws, name=BOOTSTRAP, counts=counts, few=few)
 
 
 def matched_dice(first: npt.NDArray[np.uint16], second: npt.NDArray[np.uint16], rule: MatchRule) -> list[float]:

@@ -23,9 +23,3 @@ def predictive_values(sensitivity: float, specificity: float, prevalence: float)
     true_negative, false_negative = specificity * (1 - prevalence), (1 - sensitivity) * prevalence
     positive, negative = true_positive + false_positive, true_negative + false_negative
     return (true_positive / positive if positive else None, true_negative / negative if negative else None)
-
-
-def f1(true_positives: float, false_positives: float, false_negatives: float) -> float | None:
-    """2 TP / (2 TP + FP + FN); None where all are 0."""
-    total = 2 * true_positives + false_positives + false_negatives
-    return 2 * true_positives / total if total else None

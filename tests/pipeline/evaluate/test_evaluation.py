@@ -81,6 +81,8 @@ def test_figures_at_the_threshold(evaluated: tuple[Store, dict[str, Any], Any]) 
     assert value(rows, "lesion", "precision", **rule) == pytest.approx(2 / 3)
     assert value(rows, "lesion", "f1", **rule) == pytest.approx(2 / 3)
     assert value(rows, "lesion", "dice_of_found", **rule) == pytest.approx((2 * 5 / 12 + 1) / 2)
+    mean = row(rows, "lesion", "dice_of_found")
+    assert (mean["numerator"], mean["denominator"]) == (None, 2), "masks against themselves were `1.00, 14 of 14`"
 
 
 def test_failed_scans_stay_in_the_denominator_of_one_sensitivity(evaluated: tuple[Store, dict[str, Any], Any]) -> None:
@@ -315,9 +317,28 @@ def test_two_readers_agree_as_far_as_they_do(tmp_path: Path) -> None:
     assert found["reader_detection_agreement"]["value"] == pytest.approx(2 * 2 / 5)
     assert found["reader_dice"]["value"] == pytest.approx((2 * 5 / 12 + 1) / 2)
     assert found["reader_kappa_scan"]["value"] == 1.0
+    assert found["reader_dice"]["note"] == "no interval: fewer than 10 patients"
     held = row(figures(store), "lesion", "sensitivity", interval="wilson", rule="iou>=0.1")
     assert held["denominator"] == 3, "the first reader's lesions are the reference standard"
     assert read_compared(store, RECIPE)[1]["truth_id"].null_count == 0
+
+
+def test_agreement_of_readers_has_an_interval_over_patients(tmp_path: Path) -> None:
+    first, second = (
+        [
+            LittleScan(f"s{i:02}", f"p{i:02}", truth=(UPPER, LOWER) if both or i % 2 else (UPPER_SHIFTED,))
+            for i in range(14)
+        ]
+        for both in (True, False)
+    )
+    store = make_store(tmp_path, first)
+    sources = truths(tmp_path, first) + truths(tmp_path, second, reader="2")
+    found = {f["metric"]: f for f in evaluate_store(store, CONFIG, truths=sources, settings=QUICK)["readers"]}
+    agreed = found["reader_detection_agreement"]
+    assert (agreed["numerator"], agreed["denominator"]) == (2 * 21, 28 + 21)
+    assert agreed["low"] < agreed["value"] < agreed["high"] <= 1
+    assert agreed["interval"] == found["reader_dice"]["interval"] == "bootstrap_patient"
+    assert found["reader_dice"]["value"] == pytest.approx((14 * 1 + 7 * 10 / 12) / 21)
 
 
 def test_recipes_are_compared_pair_by_pair(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.evaluate.statistics.proportions import f1, predictive_values, proportion
+from pipeline.evaluate.statistics.proportions import predictive_values, proportion
 
 
 @pytest.mark.parametrize(
@@ -35,8 +35,3 @@ def test_predictive_values_follow_the_prevalence() -> None:
     assert predictive_values(231 / 258, 54 / 86, 258 / 344) == pytest.approx((0.88, 0.67), abs=0.005)
     assert predictive_values(231 / 258, 54 / 86, 0.25) == pytest.approx((0.45, 0.95), abs=0.006)
     assert predictive_values(0.0, 1.0, 0.5) == (None, 0.5)
-
-
-def test_f1() -> None:
-    assert f1(3, 1, 2) == pytest.approx(2 * 0.75 * 0.6 / (0.75 + 0.6))
-    assert f1(0, 0, 0) is None
