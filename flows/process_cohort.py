@@ -84,8 +84,6 @@ def do_work(outlook: Outlook) -> Summary:
                 if outlook.work:
                     do_shards(outlook, client, counts)
                 add_changes(client, outlook.opened_store, batch_seconds=outlook.config.limits.scan_seconds)
-    if lost := counts.scans.total() - counts.scans["ok"]:
-        log.warning("%d of %d scans have no result: `spinetally status` says why", lost, counts.scans.total())
     summary = outlook.summary(counts)
     _for_show(lambda: create_markdown_artifact(as_markdown(summary, counts.reasons), key="summary"))
     return summary

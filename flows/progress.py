@@ -21,7 +21,7 @@ _ARTIFACT_SECONDS = 5.0
 
 @contextmanager
 def shown(counts: Counts, *, title: str, report: Callable[[float], None] | None = None) -> Iterator[None]:
-    """Show counts until the end.
+    """Show counts until the end, and then how many scans have no result.
 
     Args:
         counts: what is shown.
@@ -41,6 +41,8 @@ def shown(counts: Counts, *, title: str, report: Callable[[float], None] | None 
     finally:
         stop.set()
         threads[0].join()
+    if lost := counts.scans.total() - counts.scans["ok"]:  # no log line: one so late would miss Prefect's server
+        console.print(f"{lost} of {counts.scans.total()} scans have no result: `spinetally status` says why")
 
 
 def _bar(counts: Counts, title: str, console: Console, stop: threading.Event) -> None:
