@@ -70,24 +70,19 @@ def _links_of(first: LesionFacts, before: MaskedScan, after: MaskedScan, motions
         return []
     motion = motions.at(first, in_first=True)
     moved = motion.rigid.apply(here)
+    near = after.lesions_within(ASSIGNED_WITHIN_MM, moved)
     return [
         Link(
             first.lesion_id,
             second.lesion_id,
-            _share_near(moved, there, after.grid),
-            _share_near(there, moved, before.grid),
-            float(np.linalg.norm(moved.mean(axis=0) - there.mean(axis=0))),
+            _share_near(moved, after.points[second.lesion_id], after.grid),
+            _share_near(after.points[second.lesion_id], moved, before.grid),
+            float(np.linalg.norm(moved.mean(axis=0) - after.points[second.lesion_id].mean(axis=0))),
             motion,
         )
         for second in after.facts
-        if (there := after.points.get(second.lesion_id)) is not None and _gap(moved, there) <= ASSIGNED_WITHIN_MM
+        if second.lesion_id in near
     ]
-
-
-def _gap(points: Floats, others: Floats) -> float:
-    """Distance of two boxes along the axis on which they are furthest apart, mm; negative where they overlap."""
-    behind, ahead = others.min(axis=0) - points.max(axis=0), points.min(axis=0) - others.max(axis=0)
-    return float(np.maximum(behind, ahead).max())
 
 
 def _share_near(points: Floats, others: Floats, grid_of_others: Grid) -> float:

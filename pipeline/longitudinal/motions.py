@@ -66,6 +66,18 @@ class MaskedScan:
         """Voxel centres (n, 3) of each lesion, x, y, z, LPS."""
         return {region.label: self._points(region) for region in find_regions(self.lesions)}
 
+    @cached_property
+    def _boxes(self) -> tuple[npt.NDArray[np.int64], Floats, Floats]:
+        """Lesions, and (n, 3) lowest and highest x, y, z of each."""
+        lows, highs = ([end(points, axis=0) for points in self.points.values()] for end in (np.min, np.max))
+        return np.array(list(self.points)), np.reshape(lows, (-1, 3)), np.reshape(highs, (-1, 3))
+
+    def lesions_within(self, far_mm: float, points: Floats) -> set[int]:
+        """The lesions whose box is no further from that of some points, along any axis."""
+        labels, lows, highs = self._boxes
+        apart = np.maximum(lows - points.max(axis=0), points.min(axis=0) - highs).max(axis=1, initial=-np.inf)
+        return set(labels[apart <= far_mm].tolist())
+
     def _points(self, region: Region) -> Floats:
         return self.grid.to_lps(np.argwhere(region.mask) + region.start)
 

@@ -186,6 +186,15 @@ def test_scans_without_lesions(empty: str) -> None:
     assert states(edges) == expected
 
 
+def test_lesions_are_near_by_their_boxes() -> None:
+    scan = scanned([Sphere("T11", (0, 0, 0), 5), Sphere("T12", (8, 0, 0), 4), Sphere("L1", (-6, 4, 0), 3)])
+    for point in scan.grid.to_lps(np.random.default_rng(0).uniform(0, scan.grid.shape, (50, 3))):
+        for far in (2.0, 15.0, 40.0):
+            gaps = {n: np.maximum(p.min(axis=0) - point, point - p.max(axis=0)).max() for n, p in scan.points.items()}
+            assert scan.lesions_within(far, point[np.newaxis]) == {n for n, gap in gaps.items() if gap <= far}
+    assert scanned([]).lesions_within(99.0, np.zeros((1, 3))) == set()
+
+
 def test_planar_scans_compare_areas() -> None:
     grid = Grid((1, 60, 60), (1.0, 2.0, 2.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
 
