@@ -71,12 +71,15 @@ def _links_of(first: LesionFacts, before: MaskedScan, after: MaskedScan, motions
     motion = motions.at(first, in_first=True)
     moved = motion.rigid.apply(here)
     near = after.lesions_within(ASSIGNED_WITHIN_MM, moved)
+    if not near:
+        return []
+    tree = KDTree(moved)
     return [
         Link(
             first.lesion_id,
             second.lesion_id,
-            _share_near(moved, after.points[second.lesion_id], after.grid),
-            _share_near(after.points[second.lesion_id], moved, before.grid),
+            _share_near(moved, after.tree(second.lesion_id), after.grid),
+            _share_near(after.points[second.lesion_id], tree, before.grid),
             float(np.linalg.norm(moved.mean(axis=0) - after.points[second.lesion_id].mean(axis=0))),
             motion,
         )
@@ -85,11 +88,11 @@ def _links_of(first: LesionFacts, before: MaskedScan, after: MaskedScan, motions
     ]
 
 
-def _share_near(points: Floats, others: Floats, grid_of_others: Grid) -> float:
+def _share_near(points: Floats, others: KDTree, grid_of_others: Grid) -> float:
     """Share of points that lie in a voxel of the others, or within the tolerance of one."""
     reach = TOLERANCE_MM + float(np.linalg.norm(grid_of_others.spacing_mm)) / 2.0
     some = points[:: max(1, len(points) // MOST_POINTS)]
-    distances, _ = KDTree(others).query(some, distance_upper_bound=reach)
+    distances, _ = others.query(some, distance_upper_bound=reach)
     return float(np.isfinite(distances).mean())
 
 

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial import KDTree
 
 from pipeline.grid import Floats, Grid, Volume
 from pipeline.longitudinal.register import STILL, Rigid, Vertebra, register_vertebra
@@ -77,6 +78,16 @@ class MaskedScan:
         labels, lows, highs = self._boxes
         apart = np.maximum(lows - points.max(axis=0), points.min(axis=0) - highs).max(axis=1, initial=-np.inf)
         return set(labels[apart <= far_mm].tolist())
+
+    def tree(self, lesion_id: int) -> KDTree:
+        """The voxel centres of a lesion, to ask for the nearest; made once, for a large one has many neighbours."""
+        if lesion_id not in self._trees:
+            self._trees[lesion_id] = KDTree(self.points[lesion_id])
+        return self._trees[lesion_id]
+
+    @cached_property
+    def _trees(self) -> dict[int, KDTree]:
+        return {}
 
     def _points(self, region: Region) -> Floats:
         return self.grid.to_lps(np.argwhere(region.mask) + region.start)
