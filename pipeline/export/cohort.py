@@ -14,7 +14,7 @@ from pipeline.errors import RequestError
 from pipeline.export.destination import Destination
 from pipeline.export.dicom_objects import NotExportedError, export_dicom, require_highdicom, source_headers
 from pipeline.export.nifti import describe_dataset, export_nifti
-from pipeline.export.scans import ExportScan, find_scans, lesions_of, masks_of
+from pipeline.export.scans import ExportScan, find_scans, masks_of, with_lesions
 from pipeline.export.source_images import source_addresses
 from pipeline.export.tables import export_tables
 from pipeline.query import connect
@@ -81,12 +81,12 @@ def export_store(
             summary.rows = export_tables(connection, target, recipe_ids)
         scans = find_scans(connection, recipe_ids) if {"nifti", "dicom"} & set(kinds) else []
         addresses = source_addresses(store) if "dicom" in kinds else {}
-        for number, scan in enumerate(scans, 1):
+        lesions_of = with_lesions(connection, scans) if "dicom" in kinds else ((scan, []) for scan in scans)
+        for number, (scan, lesions) in enumerate(lesions_of, 1):
             masks = masks_of(store, scan)
             if masks is not None and "nifti" in kinds:
                 written += [_line(scan, "nifti", path=path) for path in export_nifti(scan, masks, target)]
             if masks is not None and "dicom" in kinds:
-                lesions = lesions_of(connection, scan)
                 try:
                     sources = source_headers(scan, addresses, storage_options or {})
                     paths = export_dicom(scan, masks, lesions, sources, target, segmentation=segmentation)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,9 +24,14 @@ WHERE s.status = 'ok' AND s.labels_uri IS NOT NULL
 ORDER BY s.recipe_id, s.patient_key, s.study_key, s.series_key
 """
 _LESIONS = """
-SELECT lesion_id, level, lesion_type, volume_mm3, long_axis_mm, short_axis_mm, hu_mean, hu_max, suv_mean, suv_max
-FROM lesions WHERE recipe_id = ? AND series_key = ? ORDER BY lesion_id
+SELECT recipe_id, series_key, lesion_id, level, lesion_type, volume_mm3, long_axis_mm, short_axis_mm,
+    hu_mean, hu_max, suv_mean, suv_max
+FROM lesions WHERE recipe_id IN (SELECT unnest(?)) AND series_key IN (SELECT unnest(?))
+ORDER BY recipe_id, series_key, lesion_id
 """
+
+PORTION = 256
+"""Scans whose lesions are asked for at once: each question looks at the rows of the whole cohort."""
 
 
 Labels = npt.NDArray[np.uint16]
@@ -82,11 +88,19 @@ def find_scans(connection: duckdb.DuckDBPyConnection, recipe_ids: Sequence[str] 
     return [ExportScan(*row) for row in rows if recipe_ids is None or row[0] in recipe_ids]
 
 
-def lesions_of(connection: duckdb.DuckDBPyConnection, scan: ExportScan) -> list[dict[str, Any]]:
-    """The scan's lesions in the order of their ids."""
-    answer = connection.execute(_LESIONS, [scan.recipe_id, scan.series_key])
-    names = [column[0] for column in answer.description]
-    return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+def with_lesions(
+    connection: duckdb.DuckDBPyConnection, scans: Sequence[ExportScan]
+) -> Iterator[tuple[ExportScan, list[dict[str, Any]]]]:
+    """Each scan with its lesions in the order of their ids."""
+    for start in range(0, len(scans), PORTION):
+        portion = scans[start : start + PORTION]
+        keys = [list({scan.recipe_id for scan in portion}), [scan.series_key for scan in portion]]
+        answer = connection.execute(_LESIONS, keys)
+        names = [column[0] for column in answer.description]
+        found: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+        for row in answer.fetchall():
+            found[row[0], row[1]].append(dict(zip(names, row, strict=True)))
+        yield from ((scan, found[scan.recipe_id, scan.series_key]) for scan in portion)
 
 
 def masks_of(store: Store, scan: ExportScan) -> Masks | None:

@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from pipeline.errors import RequestError
 from pipeline.export import export_store
 from pipeline.export.dicom_objects import REASONS
-from pipeline.export.scans import find_scans, masks_of
+from pipeline.export.scans import find_scans, masks_of, with_lesions
 from pipeline.grid import Grid
 from pipeline.query import connect, describe
 from pipeline.store import Store
@@ -118,3 +118,19 @@ def test_a_destination_that_cannot_be_written_is_a_wrong_request(nifti: tuple[St
     (tmp_path / "file").write_text("")
     with pytest.raises(RequestError, match="destination"):
         export_store(nifti[0], str(tmp_path / "file" / "out"), kinds=["tables"])
+
+
+def test_lesions_come_in_portions_each_with_its_scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store.create(str(tmp_path / "store"), cohort="test")
+    names = [f"p{number}-s1-a" for number in range(5)]
+    add_series(store, *map(series, names))
+    for recipe_id in ("r1", "r2"):
+        found = [scan(name, [lesion(1 + i) for i in range(n)], recipe_id=recipe_id) for n, name in enumerate(names)]
+        add_scans(store, *[row | {"labels_uri": "x"} for row in found])
+    monkeypatch.setattr("pipeline.export.scans.PORTION", 3)
+    with connect(store) as connection:
+        given = list(with_lesions(connection, find_scans(connection, None)))
+    assert len(given) == 10
+    for each, lesions in given:
+        assert [row["lesion_id"] for row in lesions] == list(range(1, 1 + int(each.series_key[1])))
+        assert {(row["recipe_id"], row["series_key"]) for row in lesions} <= {(each.recipe_id, each.series_key)}
