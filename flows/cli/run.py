@@ -46,10 +46,13 @@ def retry(
         near = difflib.get_close_matches(reason, list(Reason), n=1)
         hint = f"; did you mean {near[0]}?" if near else "."
         raise ConfigError(f"no reason code {reason!r}{hint} Known: {', '.join(sorted(Reason))}")
-    _run(load_cohort(cohort), limit, Retry(reason=reason), as_json)
+    again = _run(load_cohort(cohort), limit, Retry(reason=reason), as_json)
+    if not as_json and not any(again[name] for name in ("ingested", "quarantined", "processed", "failed")):
+        what = "nothing failed or was quarantined" if reason is None else f"nothing has the reason {reason}"
+        say(f"There was nothing to try again: {what}.")
 
 
-def _run(config: CohortConfig, limit: int | None, again: Retry | None, as_json: bool) -> None:
+def _run(config: CohortConfig, limit: int | None, again: Retry | None, as_json: bool) -> dict[str, Any]:
     from flows.launch import launch
 
     with files_bar("reading headers") as progress:
@@ -60,6 +63,7 @@ def _run(config: CohortConfig, limit: int | None, again: Retry | None, as_json: 
         print_summary(summary)
     if summary["failed"]:
         raise typer.Exit(1)
+    return summary
 
 
 def print_summary(summary: dict[str, Any]) -> None:

@@ -26,7 +26,9 @@ def evaluation_tables(metrics: Rows) -> list[Table]:
     ]
     mix = [m for m in metrics if m["metric"] == "standardised_difference"]
     readers = [m for m in metrics if m["subgroup"] == "readers"]
+    rule = ", ".join(sorted(str(name) for name in usual if name))
     beside = (
+        f"A candidate hits a true lesion by {rule}, one to one in order of scores. "
         "Parts of a cohort stand side by side and are never put together. Estimates with their 95 % intervals: those "
         "by bootstrap draw patients again; all others take cases as unrelated, and are too narrow where those of a "
         "patient are alike."

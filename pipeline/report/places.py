@@ -137,11 +137,16 @@ FROM comparisons c SEMI JOIN scans USING (recipe_id)"""
 """Recipes in pairs, and whether the results or the reference of one are newer than that."""
 
 
+_THRESHOLDS = "SELECT recipe_id, min(threshold) AS low, max(threshold) AS high FROM lesions GROUP BY recipe_id"
+"""Of scores; several where a recipe has overrides."""
+
+
 def evaluated_rows(connection: duckdb.DuckDBPyConnection) -> dict[str, Rows]:
     """The newest evaluation of each recipe that has results, and how many of its results are newer (`stale`)."""
     names = ("metrics", "site_metrics", "curves")
     return {name: ask(connection, f"FROM {name} SEMI JOIN scans USING (recipe_id)") for name in names} | {
         "comparisons": ask(connection, _COMPARED_BEFORE),
         "stale": ask(connection, _NEWER),
+        "thresholds": ask(connection, _THRESHOLDS),
         "scans": ask(connection, _SCANS),
     }

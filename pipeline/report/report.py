@@ -172,7 +172,8 @@ def _evaluations(evaluated: dict[str, Rows]) -> list[dict[str, Any]]:
         found.append(
             {
                 "recipe_id": recipe_id,
-                "scans": _scans_said(row for row in evaluated["scans"] if row["recipe_id"] == recipe_id),
+                "scans": _scans_said(row for row in evaluated["scans"] if row["recipe_id"] == recipe_id)
+                + _threshold_said(row for row in evaluated["thresholds"] if row["recipe_id"] == recipe_id),
                 "stale": sum(row["n"] for row in evaluated["stale"] if row["recipe_id"] == recipe_id),
                 "froc": performance.froc(curves),
                 "roc_patient": performance.roc(curves, "patient"),
@@ -195,6 +196,15 @@ def _scans_said(rows: Iterable[dict[str, Any]]) -> str:
         left = ", ".join(f"{shown(n)} {status}" for status, n in sorted(counts.items()))
         said += f" Without a result: {left}."
     return said + (f" Studies with a result but no reference, in no figure: {shown(alone)}." if alone else "")
+
+
+def _threshold_said(rows: Iterable[dict[str, Any]]) -> str:
+    """At which score a candidate is a lesion."""
+    found = [row for row in rows if row["low"] is not None]
+    if not found:
+        return ""
+    low, high = found[0]["low"], found[0]["high"]
+    return f" Lesions are candidates with a score of {low:g} and more" + (f", up to {high:g}." if high > low else ".")
 
 
 def _cards(recipes: Rows) -> list[tuple[str, str]]:

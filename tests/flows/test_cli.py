@@ -256,6 +256,7 @@ def test_a_run_with_nothing_to_do_says_so_as_json(cli: Cli, done: Path) -> None:
 def test_retry_knows_its_reasons(cli: Cli, done: Path) -> None:
     _refused(cli("retry", done, "--reason", "gpa"), "no reason code 'gpa'", "did you mean gap?")
     assert cli("retry", done, "--reason", "gap", "--json").json["quarantined"] == 0
+    assert "There was nothing to try again: nothing has the reason gap." in cli("retry", done, "--reason", "gap").out
 
 
 def test_a_missing_service_is_code_3(cli: Cli, cohort: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,7 +68,9 @@ def test_every_section_is_there(page: Path) -> None:
     assert "Missed" in text
     assert "Falsely called" in text
     assert text.count("<svg ") >= 5
-    assert "24 scans with a reference have a result. Without a result: 1 failed." in text
+    assert "24 scans with a reference have a result. Without a result: 1 failed. Lesions are" in text
+    assert "Lesions are candidates with a score of 0.5 and more." in text
+    assert "A candidate hits a true lesion by iou&gt;=0.1, one to one in order of scores" in text
     assert "<td>kvp, kV</td>" in text
     assert "<td>patient age, years</td>" in text
     for words in ("sensitivity at 0.125 false positives per scan", "lower 95 % limit of agreement of volume, mm³"):
