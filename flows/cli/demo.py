@@ -27,12 +27,12 @@ _LEVELS = """
 SELECT level, count(*) AS lesions, count(*) FILTER (lesion_type = 'lytic') AS lytic,
     count(*) FILTER (lesion_type = 'blastic') AS blastic, count(*) FILTER (lesion_type = 'mixed') AS mixed,
     count(*) FILTER (lesion_type = 'indeterminate') AS indeterminate, round(sum(volume_mm3) / 1000, 2) AS volume_ml
-FROM lesions WHERE is_primary GROUP BY level
+FROM lesions WHERE is_primary AND recipe_id IN ({recipes}) GROUP BY level
 """
 _COUNTS = """
 SELECT (SELECT count(DISTINCT patient_key) FROM series) AS patients, (SELECT count(*) FROM series) AS series,
     count(*) AS scans, coalesce(sum(n_lesions), 0)::BIGINT AS lesions
-FROM scans WHERE is_primary
+FROM scans WHERE is_primary AND recipe_id IN ({recipes})
 """
 _FAILURES = "SELECT stage, reason_code, meaning, count(*) AS n FROM failures GROUP BY ALL ORDER BY ALL"
 
@@ -64,7 +64,7 @@ def demo(
     config = load_cohort(file)
     with files_bar("reading headers") as progress:
         summary = launch(config, progress=progress)
-    levels = sorted(run_query(config.store, _LEVELS).to_pylist(), key=lambda row: _place(row["level"]))
+    levels, counts = tallies(config.store, list(summary["recipes"].values()))
     failures = run_query(config.store, _FAILURES).to_pylist()
     evaluation, page = evaluate_cohort_file(config), folder / "report.html"
     write_report(Store.open(config.store), config, page, view_command=view_command(_near(file)))
@@ -72,7 +72,7 @@ def demo(
         facts = {"levels": levels, "failures": failures, "store": config.store}
         print_json(summary | facts | {"evaluation": evaluation, "report": str(page)})
     else:
-        _print(levels, failures, config.store)
+        _print(levels, failures, counts)
         _print_evaluation(evaluation)
         _print_next(file, page)
     if summary["failed"]:
@@ -91,6 +91,16 @@ def _write_cohort(folder: Path) -> Path:
     return file
 
 
+def tallies(store: str, recipe_ids: list[str]) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Lesions by level from head to foot, and all counts, of these recipes alone: a store may hold older ones."""
+    from pipeline.query import run_query
+
+    recipes = ", ".join(f"'{recipe_id}'" for recipe_id in recipe_ids)
+    levels = run_query(store, _LEVELS.format(recipes=recipes)).to_pylist()
+    (counts,) = run_query(store, _COUNTS.format(recipes=recipes)).to_pylist()
+    return sorted(levels, key=lambda row: _place(row["level"])), counts
+
+
 def _place(level: str | None) -> int:
     """From head to foot; unnumbered vertebrae after the named ones, lesions outside all of them last."""
     from schemas.spine import OUTSIDE, craniocaudal_rank, level_number
@@ -98,15 +108,12 @@ def _place(level: str | None) -> int:
     return 1000 if level in (None, OUTSIDE) else craniocaudal_rank(level_number(str(level)))
 
 
-def _print(levels: list[dict[str, Any]], failures: list[dict[str, Any]], store: str) -> None:
-    from pipeline.query import run_query
-
+def _print(levels: list[dict[str, Any]], failures: list[dict[str, Any]], counts: dict[str, int]) -> None:
     head = ["level", "lesions", "lytic", "blastic", "mixed", "indeterminate", "volume_ml"]
     print_table("Lesions per vertebral level", head, [[row[name] for name in head] for row in levels], numbers=6)
     if failures:
         rows = [[row["stage"], row["reason_code"], row["meaning"], row["n"]] for row in failures]
         print_table("Not usable, and why", ["stage", "reason", "meaning", "n"], rows, numbers=1)
-    (counts,) = run_query(store, _COUNTS).to_pylist()
     say("{patients} patients, {series} series, {scans} scans, {lesions} lesions".format(**counts))
 
 

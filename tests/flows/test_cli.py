@@ -20,12 +20,14 @@ import yaml
 
 from flows.cli import main
 from flows.cli.console import print_json
+from flows.cli.demo import tallies
 from flows.cli.evaluation_summary import print_evaluation
 from flows.launch import launch
 from flows.stages import Stages
 from pipeline.store import Store
 from tests.flows import fakes
 from tests.flows.cohorts import PRECOMPUTED, config_of, write_cohort, write_manifest
+from tests.pipeline.evaluate.little import LittleScan, make_store
 
 HEAVY = ("torch", "prefect", "dask", "distributed", "SimpleITK", "openvino")
 
@@ -415,6 +417,17 @@ def test_it_says_its_version_and_helps_by_the_usual_letter(cli: Cli) -> None:
     assert cli("--version").out.strip() == version("spinetally")
     assert "--verbose" in cli("-h").out
     assert "--limit" in cli("run", "-h").out
+
+
+def test_a_demo_over_an_older_recipe_counts_its_own_lesions(tmp_path: Path) -> None:
+    upper, lower = (9, 8, 8, 12, 14, 14), (3, 20, 20, 6, 26, 26)
+    older = [LittleScan("a", "pa", found=((upper, 0.9), (lower, 0.8))), LittleScan("b", "pb")]
+    store = make_store(tmp_path, older)
+    newer = [LittleScan("a", "pa", found=((lower, 0.9),)), LittleScan("b", "pb")]
+    make_store(tmp_path, newer, recipe_id="b" * 16, store=store)
+    levels, counts = tallies(store.uri, ["b" * 16])
+    assert [(row["level"], row["lesions"]) for row in levels] == [("L2", 1)]
+    assert counts == {"patients": 2, "series": 2, "scans": 2, "lesions": 1}
 
 
 def test_removal_needs_somebody_to_say_so(cli: Cli, tmp_path: Path) -> None:
