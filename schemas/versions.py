@@ -16,7 +16,7 @@ PREPROCESS = 3
 DETECT = 3
 """Sliding window, blending, thresholds, components."""
 
-TALLY = 2
+TALLY = 3
 """Measuring and placing; when only this changes, results can be made again from stored labels."""
 
 RADIOMICS = 2

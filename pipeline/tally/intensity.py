@@ -99,15 +99,17 @@ def suv_peak(region: Region, volume: Volume) -> float:
     """Highest mean of the stored values in a sphere of 1 mL about any voxel of the lesion.
 
     The sphere holds the voxels whose centre lies in it and may reach beyond the lesion; beyond a face of the volume it
-    is cut off.
+    is cut off, and voxels that are no numbers (outside the patient, in some files) are left out.
     """
     sphere = _sphere(volume.grid)
     reach = tuple(n // 2 for n in sphere.shape)
     box = grown(region.box, by=(reach[0], reach[1], reach[2]), shape=volume.grid.shape)
-    crop = np.nan_to_num(volume.voxels[box].astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    sums = fftconvolve(crop, sphere, mode="same")
-    counts = fftconvolve(np.ones_like(crop), sphere, mode="same")
-    return float((sums / counts)[inside(region.box, box)][region.mask].max())
+    crop = volume.voxels[box].astype(np.float64)
+    known = np.isfinite(crop)
+    sums = fftconvolve(np.where(known, crop, 0.0), sphere, mode="same")
+    counts = np.rint(fftconvolve(known.astype(np.float64), sphere, mode="same"))
+    means = np.divide(sums, counts, out=np.full_like(sums, -np.inf), where=counts > 0)
+    return float(means[inside(region.box, box)][region.mask].max())
 
 
 def in_metal(region: Region, volume: Volume) -> bool:

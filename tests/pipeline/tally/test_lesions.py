@@ -140,6 +140,17 @@ def test_suv() -> None:
     assert row["suv_peak"] == pytest.approx(3 + 6 / in_sphere)
 
 
+def test_the_peak_leaves_out_voxels_that_are_no_numbers() -> None:
+    """Some PET files hold NaN outside the patient: no zeros, which would halve the peak of a lesion at the skin."""
+    grid = grid_of((20, 20, 20), (3.0, 3.0, 3.0))
+    mask = np.zeros(grid.shape, bool)
+    mask[8:12, 8:12, 8:10] = True
+    voxels = np.full(grid.shape, 4000.0, np.float32)
+    voxels[:, :, 10:] = np.nan
+    row = only(tally(voxels, grid, lesions=lesion_mask(mask), modality="PT", intensity_unit="BQML", suv_factor=0.001))
+    assert row["suv_peak"] == pytest.approx(4)
+
+
 def test_no_suv_without_a_factor() -> None:
     grid, mask = grid_of((9, 9, 9)), np.zeros((9, 9, 9), np.uint16)
     mask[2:4, 2:4, 2:4] = 1
