@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -10,9 +11,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import fsspec
-
-from pipeline.errors import ServiceError
+from pipeline.store.filesystem import open_filesystem, service_errors
 
 CACHE_VARIABLE = "SPINETALLY_CACHE"
 """Environment variable that names the folder of copies; by default `spinetally` in the user's cache."""
@@ -52,18 +51,18 @@ def local_folder(uri: str, storage_options: dict[str, Any] | None) -> Path | Non
 
     Raises:
         ServiceError: the storage does not answer.
+        StoreError: the options do not fit it, or name an environment variable that is not set.
     """
     if "://" not in uri:
         folder = Path(uri).expanduser()
         return folder if folder.is_dir() else None
     try:
-        fs, root = fsspec.core.url_to_fs(uri, **(storage_options or {}))
-        listing = fs.find(root, detail=True)
-        return _copied(fs, root, listing) if listing else None
+        with service_errors("reading a model"):
+            fs, root = open_filesystem(uri, storage_options or {})
+            listing = {name: entry for name, entry in fs.find(root, detail=True).items() if not name.endswith("/")}
+            return _copied(fs, root, listing) if listing else None
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as failure:
-        raise ServiceError(f"the model's storage does not answer: {type(failure).__name__}") from failure
 
 
 def _copied(fs: Any, root: str, listing: dict[str, dict[str, Any]]) -> Path:
@@ -74,12 +73,13 @@ def _copied(fs: Any, root: str, listing: dict[str, dict[str, Any]]) -> Path:
             return copy
         copy.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(dir=copy.parent))
-        for name in listing:
-            target = beside / name.removeprefix(root.rstrip("/") + "/")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            fs.get_file(name, str(target))
         try:
-            beside.rename(copy)
-        except OSError:  # another process was first
-            shutil.rmtree(beside)
+            for name in listing:
+                target = beside / name.removeprefix(root.rstrip("/") + "/")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                fs.get_file(name, str(target))
+            with contextlib.suppress(OSError):  # another process was first
+                beside.rename(copy)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)  # of a copy that was not finished, or came second
         return copy

@@ -76,11 +76,10 @@ class CommandModel:
         check_use(self.spec, modality, "levels")
         labels = _whole_numbers(self._output(volume))
         self._check_table(labels)
-        values = np.zeros(int(labels.max(initial=0)) + 1, dtype=LABEL_TYPE)
+        values = np.zeros(max(self.classes.levels) + 1, dtype=LABEL_TYPE)
         for number, level in self.classes.levels.items():
-            if number < len(values):
-                values[number] = level
-        return LevelMask(values[labels], anchor="model")
+            values[number] = level
+        return LevelMask(values[np.where(labels < len(values), labels, 0)], anchor="model")
 
     def lesions(
         self, volume: Volume, *, modality: str, within: LevelMask | None, settings: LesionSettings
@@ -146,7 +145,8 @@ class CommandModel:
                 _end(process)
         if code != 0:
             last = _last_line(log).replace(folder, "")
-            raise ScanError(Reason.COMMAND_FAILED, f"the program {words[0]!r} ended with code {code}: {last}")
+            how = f"was ended by {_signal_name(-code)}" if code < 0 else f"ended with code {code}"
+            raise ScanError(Reason.COMMAND_FAILED, f"the program {words[0]!r} {how}: {last}")
 
 
 def _started(words: list[str], folder: str, log: IO[bytes], memory_mb: float | None) -> subprocess.Popen[bytes]:
@@ -171,6 +171,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 def _last_line(log: Path) -> str:
     """The last line that the program printed, at most 200 characters."""
     lines = log.read_bytes()[-4000:].decode(errors="replace").strip().splitlines()
@@ -193,6 +200,8 @@ def _read(path: Path, grid: Grid) -> npt.NDArray[np.float64]:
         image = sitk.ReadImage(path)
     except RuntimeError as failure:
         raise ScanError(Reason.MODEL_OUTPUT, "what the program wrote is no NIfTI that can be read") from failure
+    if (values_each := image.GetNumberOfComponentsPerPixel()) != 1:
+        raise ScanError(Reason.MODEL_OUTPUT, f"the program wrote {values_each} values for each voxel; one is needed")
     z, y, x = image.GetSize()[::-1] if image.GetDimension() == 3 else (0, 0, 0)
     found = Grid((z, y, x), image.GetSpacing()[::-1], image.GetOrigin(), image.GetDirection())
     if found.shape != grid.shape or _corner_distance(found, grid) > _GRID_TOLERANCE:

@@ -62,6 +62,8 @@ def test_levels_by_a_ready_table(tmp_path: Path) -> None:
         (READ + "s.WriteImage(s.Cast(i, s.sitkFloat32) * 1.5, sys.argv[2])", Reason.MODEL_OUTPUT, "neither labels"),
         (READ + "s.WriteImage(i * -1, sys.argv[2])", Reason.MODEL_OUTPUT, "negative"),
         ("import sys; open(sys.argv[2], 'w').write('x')", Reason.MODEL_OUTPUT, "no NIfTI"),
+        (READ + "s.WriteImage(s.Compose(i > 0, i < 0), sys.argv[2])", Reason.MODEL_OUTPUT, "2 values for each voxel"),
+        ("import os; os.kill(os.getpid(), 11)", Reason.COMMAND_FAILED, "was ended by SIGSEGV: it printed nothing"),
     ],
 )
 def test_bad_programs(tmp_path: Path, program: str, reason: Reason, sentence: str) -> None:
@@ -70,6 +72,14 @@ def test_bad_programs(tmp_path: Path, program: str, reason: Reason, sentence: st
     assert caught.value.reason == reason
     assert "\n" not in caught.value.sentence
     assert "spinetally-" not in caught.value.sentence
+
+
+def test_values_beyond_every_label_are_background(tmp_path: Path) -> None:
+    write = "s.WriteImage(s.Cast(i > 0, s.sitkUInt32) * 4000000000 + s.Cast(i < -200, s.sitkUInt32), sys.argv[2])"
+    levels = load(str(_model(tmp_path, READ + write, task="levels", labels={1: "L1"}))).levels(
+        small_scan(), modality="CT"
+    )
+    np.testing.assert_array_equal(levels.levels, np.where(small_scan().voxels < -200, 20, 0))
 
 
 def test_a_hanging_program_is_ended_with_its_children(tmp_path: Path) -> None:

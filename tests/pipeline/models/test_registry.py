@@ -23,6 +23,7 @@ from pipeline.models.predictor import LesionSettings
 from pipeline.models.registry import find_spec, known_models, load, load_characteriser
 from schemas.config import ModelUse
 from tests.pipeline.models.networks import (
+    SETTINGS,
     save_export,
     save_safetensors,
     save_torchscript,
@@ -76,6 +77,13 @@ def test_from_object_storage(tmp_path: Path, object_storage: ObjectStorage, monk
     np.testing.assert_array_equal(there.instances, here.instances)
     with pytest.raises(ModelError, match=r"neither a folder .* with a model\.yaml"):
         find_spec(uri + "-not", storage_options=options)
+    monkeypatch.setenv("TALLY_MODEL_SECRET", options["secret"])
+    assert find_spec(uri, storage_options=options | {"secret": "$TALLY_MODEL_SECRET"}) == find_spec(str(folder))
+    write_model(folder, format="monai_network", weights="model.safetensors", network=SETTINGS, version="2")
+    fs.pipe_file(f"{address}/model.yaml", (folder / "model.yaml").read_bytes())
+    assert find_spec(uri, storage_options=options) == find_spec(str(folder)), "of the same size, and new"
+    left = [path.name for path in (tmp_path / "cache" / "models").iterdir() if len(path.name) != 64]
+    assert left == [], "copies that were not finished"
 
 
 def test_torchscript_needs_trust(tmp_path: Path) -> None:
