@@ -196,7 +196,7 @@ _FIGURE = [
     column("interval", pa.string(), "How the interval was made."),
     column("numerator", pa.float64(), "Of a proportion or rate."),
     column("denominator", pa.float64(), "Of a proportion or rate, else the cases it rests on."),
-    column("note", pa.string(), "Why there is no value or no interval."),
+    column("note", pa.string(), "Why there is no value or interval, or what else must be known to read it."),
 ]
 
 METRICS = pa.schema(
