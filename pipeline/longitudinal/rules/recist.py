@@ -80,10 +80,14 @@ SELECT recipe_id, patient_key, modality, study_key, series_key, study_day,
         WHEN scan_number = 0 THEN 'baseline'
         WHEN NOT is_followed THEN 'not matched with the studies before yet'
         WHEN n_targets = 0 THEN 'no bone lesion of 10 mm at the first study'
-        WHEN n_measurable IS NULL THEN 'whether targets have a soft-tissue part is not known: bone alone is non-target'
-        WHEN n_measurable < n_targets THEN 'a target has no soft-tissue part: bone alone is non-target'
-        WHEN sum_mm IS NULL THEN 'a target cannot be assessed at this study'
-        WHEN n_new > 0 THEN 'new lesions'
+        ELSE nullif(concat_ws('; ',
+            CASE WHEN n_new > 0 THEN 'new lesions' END,
+            CASE WHEN sum_mm IS NULL THEN 'a target cannot be assessed at this study' END,
+            CASE
+                WHEN n_measurable IS NULL
+                THEN 'whether targets have a soft-tissue part is not known: bone alone is non-target'
+                WHEN n_measurable < n_targets THEN 'a target has no soft-tissue part: bone alone is non-target'
+            END), '')
     END AS reason,
     'computed from masks under rule RECIST 1.1; not a reader assessment' AS rule
 FROM judged

@@ -84,6 +84,7 @@ def test_recist_stays_open_once_a_target_is_out_of_view() -> None:
     assert [row["sum_mm"] for row in rows] == [30, None, None]
     assert [row["response_if_measurable"] for row in rows] == [None, None, None]
     assert rows[1]["n_new"] == 0
+    assert rows[1]["reason"].startswith("a target cannot be assessed at this study; whether targets have")
 
 
 def test_recist_needs_an_axial_diameter() -> None:
