@@ -11,7 +11,7 @@ from scipy import ndimage
 from pipeline.engine.axis_map import Float32
 from pipeline.engine.preprocess import normalise
 from pipeline.engine.resample import model_grid, resample_image
-from pipeline.errors import ModelError, ScanError
+from pipeline.errors import ModelError, ScanError, first_line
 from pipeline.grid import Grid, Volume
 from pipeline.masks import LesionMask
 from pipeline.models.classes import Classes
@@ -71,15 +71,32 @@ class CharacterisingModel:
 
     @torch.inference_mode()
     def _probabilities(self, patch: Float32) -> dict[str, float]:
-        with occupy(self._device):
-            scores = self._run(torch.from_numpy(patch[None]).to(self._device)).cpu()
+        try:
+            with occupy(self._device):
+                scores = self._run(torch.from_numpy(patch[None]).to(self._device)).cpu()
+        except (RuntimeError, IndexError, TypeError, ValueError, AssertionError) as failure:
+            if "memory" in str(failure):
+                raise
+            raise ScanError(
+                Reason.MODEL_OUTPUT,
+                f"the network does not run on patches {[1, *patch.shape]}: {first_line(failure)}; `patch` and "
+                "`options: {channels: ...}` say what it gets",
+            ) from failure
         if scores.ndim != 2 or len(scores) != 1 or not torch.isfinite(scores).all():
             raise ScanError(
                 Reason.MODEL_OUTPUT,
                 f"the network gave {list(scores.shape)} for a lesion; finite [1, classes] is needed",
             )
-        names = (self._classes.names.get(i, f"class_{i}") for i in range(scores.shape[1]))
-        return dict(zip(names, self._classes.probabilities(scores)[0].tolist(), strict=True))
+        count = scores.shape[1]
+        if max(self._classes.names) >= count:
+            raise ScanError(
+                Reason.MODEL_OUTPUT,
+                f"the network gives {count} classes, and its model.yaml names class {max(self._classes.names)}: the "
+                "first one is 0",
+            )
+        shares = self._classes.probabilities(scores)[0].tolist()
+        names = (self._classes.names.get(i, f"class_{i}") for i in range(count))
+        return dict(zip(names, shares, strict=True))
 
 
 def patch_grid(grid: Grid, spec: ModelSpec, centre_zyx: tuple[float, float, float]) -> Grid:

@@ -110,19 +110,14 @@ class Classes:
         if self.activation == "sigmoid":
             return torch.sigmoid(scores[chosen]).amax(dim=0, keepdim=True)
         picked = scores[chosen].amax(dim=0, keepdim=True)
-        low, high = (float(one) for one in picked.aminmax()) if picked.numel() else (0.0, 1.0)
-        if low < -_PROBABLE or high > 1 + _PROBABLE:
-            raise ScanError(
-                Reason.MODEL_OUTPUT,
-                f"the network gives scores from {low:.3g} to {high:.3g}, and its model.yaml says `activation: none`, "
-                "for probabilities: say softmax or sigmoid",
-            )
+        _check_probable(picked)
         return picked.clamp(0, 1)
 
     def probabilities(self, scores: torch.Tensor) -> torch.Tensor:
         """(n, k) to probabilities (n, k)."""
         if self.activation == "none":
-            return scores
+            _check_probable(scores)
+            return scores.clamp(0, 1)
         return torch.softmax(scores, dim=1) if self.activation == "softmax" else torch.sigmoid(scores)
 
     def has_background(self, channels: int) -> bool:
@@ -175,10 +170,27 @@ def _check_names(names: Mapping[int, str], spec: ModelSpec) -> None:
         raise ModelError(_missing(spec, "no class named as a level of the spine", "{1: L5, 2: L4}"))
     if not names:
         raise ModelError(_missing(spec, "no named class", "{0: benign, 1: malignant}"))
+    if spec.task == "characterise" and len(set(names.values())) < len(names):
+        raise ModelError(f"model {spec.name!r} gives two classes one name: their probabilities could not be told apart")
     if min(names) < 0 or (min(names) == 0 and spec.task != "characterise"):
         raise ModelError(
             f"model {spec.name!r} names class {min(names)} {names[min(names)]!r}; 0 is background, and others are "
             "numbered from 1 up"
+        )
+
+
+def _check_probable(scores: torch.Tensor) -> None:
+    """Whether scores that are to be probabilities are some.
+
+    Raises:
+        ScanError: MODEL_OUTPUT, they are not.
+    """
+    low, high = (float(one) for one in scores.aminmax()) if scores.numel() else (0.0, 1.0)
+    if low < -_PROBABLE or high > 1 + _PROBABLE:
+        raise ScanError(
+            Reason.MODEL_OUTPUT,
+            f"the network gives scores from {low:.3g} to {high:.3g}, and its model.yaml says `activation: none`, for "
+            "probabilities: say softmax or sigmoid",
         )
 
 

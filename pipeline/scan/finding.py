@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from pipeline.errors import ScanError
 from pipeline.grid import Volume
 from pipeline.level_anchor import parse_anchor, renamed
@@ -56,7 +58,19 @@ def find_lesions(
     characteriser = load_characteriser(
         model.name, expected_digest=model.digest, trust=asked.trust, options=asked.options, **_where(workplace)
     )
-    return characteriser.characterise(volume, found, modality=recipe.modality)
+    return characteriser.characterise(finite(volume), found, modality=recipe.modality)
+
+
+def finite(volume: Volume) -> Volume:
+    """The volume with its lowest value in place of what is no number, such as the surroundings of a resampled scan: one
+    of these in a window makes every score of it none.
+    """
+    if volume.voxels.dtype.kind != "f":
+        return volume
+    known = np.isfinite(volume.voxels)
+    if known.all() or not known.any():
+        return volume
+    return Volume(np.where(known, volume.voxels, volume.voxels[known].min()), volume.grid)
 
 
 def use_of(recipe: ResolvedRecipe, task: str, series: dict[str, Any]) -> ModelUse | None:
@@ -99,7 +113,7 @@ def _unnamed_levels(
             storage_options=workplace.storage_options,
         )
     predictor = _load(recipe, "levels", use, workplace)
-    return predictor.levels(volume, modality=recipe.modality, flips=use.flips)
+    return predictor.levels(finite(volume), modality=recipe.modality, flips=use.flips)
 
 
 def _lesions(
@@ -123,7 +137,7 @@ def _lesions(
         suv_factor=request.series.get("suv_factor"),
     )
     within = None if use.region == "none" else levels
-    return predictor.lesions(volume, modality=recipe.modality, within=within, settings=settings)
+    return predictor.lesions(finite(volume), modality=recipe.modality, within=within, settings=settings)
 
 
 def _load(recipe: ResolvedRecipe, task: str, use: ModelUse, workplace: Workplace) -> Predictor:

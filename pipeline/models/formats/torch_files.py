@@ -156,7 +156,30 @@ def _from_torchscript(spec: ModelSpec, place: Place) -> Made:
 
 def _from_export(spec: ModelSpec, place: Place) -> Made:
     program = load_export(weights_file(spec, place), name=spec.name, trust=place.trust)
+    _check_size(program, spec)
     return program.module(), program
+
+
+def _check_size(program: torch.export.ExportedProgram, spec: ModelSpec) -> None:
+    """Whether an exported program takes the windows of its model.yaml; where its axes are free, it tells when it runs.
+
+    Raises:
+        ModelError: it was exported for other windows, or for several images.
+    """
+    inputs = set(program.graph_signature.user_inputs)
+    found = [node.meta["val"].shape for node in program.graph.nodes if node.op == "placeholder" and node.name in inputs]
+    if len(found) != 1 or len(found[0]) != 5:
+        raise ModelError(f"model {spec.name!r} takes {list(map(list, found))}; one [n, 1, z, y, x] is needed")
+    _, channels, *sizes = found[0]
+    if spec.task != "characterise" and isinstance(channels, int) and channels != 1:
+        raise ModelError(f"model {spec.name!r} takes {channels} images of a scan; one is supported")
+    for own, asked in zip(sizes, spec.patch or (), strict=bool(spec.patch)):
+        if isinstance(own, int) and own != asked:
+            raise ModelError(
+                f"model {spec.name!r} was exported for windows {list(sizes)}, its `patch` is {list(spec.patch or ())}"
+            )
+    if spec.patch is None and any(isinstance(own, int) for own in sizes):
+        raise ModelError(f"model {spec.name!r} was exported for windows {list(sizes)}: give that as its `patch`")
 
 
 _MODULES = {"monai_network": _from_safetensors, "torchscript": _from_torchscript, "torch_export": _from_export}

@@ -140,6 +140,18 @@ def _two_channels(folder: Path) -> None:
     write_model(folder, format="onnx", weights="model.onnx")
 
 
+def _exported_for(size: int, channels: int = 1, **changes: object) -> Callable[[Path], None]:
+    """A .pt2 for windows of one size."""
+
+    def make(folder: Path) -> None:
+        module = torch.nn.Conv3d(channels, 2, 3, padding=1).eval()
+        program = torch.export.export(module, (torch.zeros(1, channels, size, size, size),))
+        torch.export.save(program, folder / "m.pt2")
+        write_model(folder, format="torch_export", weights="m.pt2", **changes)
+
+    return make
+
+
 def _no_bin(folder: Path) -> None:
     save_openvino(folder)
     (folder / "ir" / "model.bin").unlink()
@@ -163,6 +175,9 @@ def _folder(folder: Path) -> None:
     ("make", "sentence"),
     [
         (_two_channels, "takes 2 images of a scan; one is supported"),
+        (_exported_for(8), "was exported for windows [8, 8, 8], its `patch` is [16, 16, 16]"),
+        (_exported_for(16, patch=None), "was exported for windows [16, 16, 16]: give that as its `patch`"),
+        (_exported_for(16, channels=2), "takes 2 images of a scan; one is supported"),
         (_no_bin, "cannot read model.xml: Empty weights data"),
         (_text("m.onnx", format="onnx"), "cannot read m.onnx: Unable to read the model"),
         (_text("m.bin", format="onnx"), "needs a file that ends with .onnx"),

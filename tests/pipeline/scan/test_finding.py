@@ -13,6 +13,7 @@ import torch
 from pydantic import ValidationError
 
 from pipeline.errors import ConfigError, ModelError
+from pipeline.grid import Volume
 from pipeline.masks import BODY, POSTERIOR
 from pipeline.recipe import ResolvedRecipe, detection_id, resolve_all
 from pipeline.scan.finding import threshold_of, use_of
@@ -295,3 +296,19 @@ def test_radiomics_that_are_unknown_are_refused_before_a_scan_is_read(
     newer = _resolved(lesions={"model": model}, radiomics="default")
     assert newer.recipe_id != asked.recipe_id
     assert detection_id(newer.document, {}) == detection_id(plain.document, {})
+
+
+def test_voxels_that_are_no_numbers_are_surroundings(model: str, tmp_path: Path) -> None:
+    scan = small_scan()
+    voxels = scan.voxels.astype(np.float32)
+    lowest = voxels.min()
+    with_gaps, filled = voxels.copy(), voxels.copy()
+    with_gaps[:4], with_gaps[19, 0, 0] = np.nan, np.inf
+    filled[:4], filled[19, 0, 0] = lowest, lowest
+    rows = []
+    for name, each in (("gaps", with_gaps), ("filled", filled)):
+        store = Store.create(str(tmp_path / name), cohort="one")
+        write_volume(store, "volumes/a.zarr/k/t", Volume(each, scan.grid), attributes={})
+        rows.append(_done(store, _resolved(lesions={"model": model})))
+    assert rows[0]["n_lesions"] == rows[1]["n_lesions"] > 0
+    assert rows[0]["lesion_volume_mm3"] == rows[1]["lesion_volume_mm3"]
