@@ -19,9 +19,6 @@ Labels = npt.NDArray[Any]
 """Whole numbers, 0 where nothing is; `LABEL_TYPE` once checked."""
 Bools = npt.NDArray[np.bool_]
 
-MAX_LABEL = int(np.iinfo(LABEL_TYPE).max)
-"""Largest value that a stored mask can hold."""
-
 
 @dataclass(frozen=True)
 class Region:
@@ -58,8 +55,10 @@ class Region:
         return np.array([s.start for s in self.box], dtype=np.float64)
 
 
-def checked_labels(mask: npt.NDArray[np.generic], *, shape: tuple[int, int, int], name: str) -> Labels:
-    """The mask as integer labels on the volume's grid.
+def checked_labels(
+    mask: npt.NDArray[np.generic], *, shape: tuple[int, int, int], name: str, kind: npt.DTypeLike = LABEL_TYPE
+) -> Labels:
+    """The mask as integer labels of a kind on the volume's grid; one of that kind already is not copied.
 
     Raises:
         ScanError: `mask_grid` where its shape is another, `mask_values` where values are negative or fractional.
@@ -70,12 +69,13 @@ def checked_labels(mask: npt.NDArray[np.generic], *, shape: tuple[int, int, int]
             f"the mask of {name} has shape {list(mask.shape)}, the volume {list(shape)}; bring it onto that grid",
         )
     whole = mask if np.issubdtype(mask.dtype, np.integer) else _whole(mask, name)
-    if whole.dtype not in (np.uint8, np.uint16) and whole.size and not 0 <= whole.min() <= whole.max() <= MAX_LABEL:
+    most = int(np.iinfo(kind).max)
+    if not np.can_cast(whole.dtype, kind) and whole.size and not 0 <= whole.min() <= whole.max() <= most:
         raise ScanError(
             Reason.MASK_VALUES,
-            f"the mask of {name} holds values from {whole.min()} to {whole.max()}; 0 to {MAX_LABEL} are allowed",
+            f"the mask of {name} holds values from {whole.min()} to {whole.max()}; 0 to {most} are allowed",
         )
-    return whole.astype(LABEL_TYPE, copy=False)
+    return whole.astype(kind, copy=False)
 
 
 def find_regions(labels: Labels) -> Iterator[Region]:

@@ -101,7 +101,7 @@ def _checked_levels(levels: LevelMask | None, volume: Volume) -> LevelMask | Non
     numbers = checked_labels(levels.levels, shape=shape, name="levels")
     parts = levels.parts
     if parts is not None:
-        parts = checked_labels(parts, shape=shape, name="parts").astype(np.uint8, copy=False)
+        parts = checked_labels(parts, shape=shape, name="parts", kind=np.uint8)
     return LevelMask(numbers, parts, levels.anchor)
 
 

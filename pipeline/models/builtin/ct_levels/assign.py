@@ -55,7 +55,7 @@ def assign(fields: Fields, chain: Chain) -> tuple[Labels, int]:
     if not len(chain.points):
         return labels, 0
     points = _with_guesses(chain.points)
-    bone = fields.vertebra > 0.5
+    bone = fields.vertebra() > 0.5
     index = np.argwhere(bone)
     here = np.asarray(index * SPACING_MM, dtype=np.float64)
     own = _nearest(here, points)

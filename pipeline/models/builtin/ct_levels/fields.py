@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import EllipsisType
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from pipeline.engine.preprocess import Box
 from pipeline.engine.resample import model_grid, resample_image
 from pipeline.engine.window import Network, blended_slabs
 from pipeline.grid import Grid, Volume
@@ -37,10 +39,9 @@ class Fields:
         """The probabilities of a class by name."""
         return self.classes[CLASSES.index(name)]
 
-    @property
-    def vertebra(self) -> npt.NDArray[np.float32]:
-        """Probability of a vertebra's body or posterior elements."""
-        return self.of("body").astype(np.float32) + self.of("posterior").astype(np.float32)
+    def vertebra(self, box: Box | EllipsisType = ...) -> npt.NDArray[np.float32]:
+        """Probability of a vertebra's body or posterior elements, in a box."""
+        return self.of("body")[box].astype(np.float32) + self.of("posterior")[box].astype(np.float32)
 
 
 def see(volume: Volume, network: Network) -> Fields:
@@ -56,8 +57,9 @@ def see(volume: Volume, network: Network) -> Fields:
     start = 0
     for slab in blended_slabs(network, hu, patch, 1 / 3, fill=_FILL_HU):
         part = slice(start, start + slab.shape[1])
-        classes[:, part] = slab[:N_CLASSES].softmax(0).cpu().numpy()
-        centre[part] = torch.sigmoid(slab[N_CLASSES]).cpu().numpy()
-        offset[:, part] = (slab[N_CLASSES + 1 :] * OFFSET_MM).cpu().numpy()
+        # halved by torch: numpy rounds the many probabilities near zero one by one
+        classes[:, part] = slab[:N_CLASSES].softmax(0).half().cpu().numpy()
+        centre[part] = torch.sigmoid(slab[N_CLASSES]).half().cpu().numpy()
+        offset[:, part] = (slab[N_CLASSES + 1 :] * OFFSET_MM).half().cpu().numpy()
         start = part.stop
     return Fields(grid, classes, centre, offset)

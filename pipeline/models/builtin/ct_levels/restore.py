@@ -66,7 +66,7 @@ def restore(fields: Fields, labels: Labels, numbers: dict[int, int], sacrum: int
 def _carried(fields: Fields, labels: Labels, label: int, sacrum: int, box: Box) -> tuple[Float32, Float32, Float32]:
     """In a box: the probability of bone that the label carries, that the others carry, and that of its body."""
     near = _nearest_label(labels[box])
-    bone = fields.vertebra[box]
+    bone = fields.vertebra(box)
     if sacrum:
         bone = np.where(near == sacrum, fields.of("sacrum")[box].astype(np.float32), bone)
     mine = near == label
