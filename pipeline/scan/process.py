@@ -111,13 +111,15 @@ def _process(
             model=recipe.model_label("lesions"),
             radiomics=recipe.use.radiomics,
         )
+    grid = volume.grid
+    del volume  # not needed to write masks, and as large as they are
     with meter.stage("write"):
         group = labels_of(request, recipe, attempt, reused=known is not None)
         if known is None:
             write_labels(
                 workplace.store,
                 group,
-                grid=volume.grid,
+                grid=grid,
                 lesions=lesions.instances if lesions else None,
                 levels=levels.levels if levels else None,
                 parts=levels.parts if levels else None,

@@ -23,7 +23,7 @@ import hashlib
 import json
 import math
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -101,7 +101,9 @@ def write_volume(store: Store, group_path: str, volume: Volume, *, attributes: d
     ome = _ome(volume.grid, name=group_path.split("/")[-2])
     with ThreadPoolExecutor(1) as beside:  # hashing lets other threads run, and so does encoding
         digest = beside.submit(lambda: hashlib.sha256(voxels.data.cast("B")).hexdigest())
-        files = _encoded({"ome": ome, ATTRIBUTE: geometry(volume.grid) | attributes}, {"0": voxels})
+        files = _encoded(
+            {"ome": ome, ATTRIBUTE: geometry(volume.grid) | attributes}, {"0": voxels}, {"0": voxels.dtype}
+        )
     store.write_all({f"{group_path}/{name}": data for name, data in files.items()})
     return VolumeRecord(group_path, digest.result(), len(files[f"0/{_SHARD}"]))
 
@@ -134,10 +136,11 @@ def write_labels(
     Raises:
         ServiceError: the store was not there.
     """
-    masks = {name: _smallest(mask) for name, mask in (("lesions", lesions), ("levels", levels)) if mask is not None}
+    masks = {name: mask for name, mask in (("lesions", lesions), ("levels", levels)) if mask is not None}
+    kinds = {name: _smallest_kind(mask) for name, mask in masks.items()}
     packed = None if parts is None or levels is None else _packed(parts[levels > 0])
     about = geometry(grid) | {_MASKS: list(masks), _PARTS: packed} | (attributes or {})
-    files = _encoded({ATTRIBUTE: about}, masks)
+    files = _encoded({ATTRIBUTE: about}, masks, kinds)
     store.write_all({f"{group_path}/{name}": data for name, data in files.items()})
 
 
@@ -210,8 +213,10 @@ def grid_of(attribute: Any, shape: tuple[int, ...]) -> Grid:
         raise DamagedError(f"a stored volume lacks its geometry ({error}): ingest it again with `retry`") from error
 
 
-def _encoded(attributes: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> dict[str, bytes]:
-    """A group as the files that it is made of, relative to its folder."""
+def _encoded(
+    attributes: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], kinds: Mapping[str, np.dtype[Any]]
+) -> dict[str, bytes]:
+    """A group as the files that it is made of, relative to its folder; `kinds` are the types that are stored."""
     memory: dict[str, Any] = {}
     group = zarr.create_group(MemoryStore(memory), attributes=attributes)
     for name, array in arrays.items():
@@ -219,17 +224,19 @@ def _encoded(attributes: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) ->
         group.create_array(
             name,
             shape=array.shape,
-            dtype=array.dtype,
+            dtype=kinds[name],
             chunks=chunks,
             shards=tuple(math.ceil(n / c) * c for n, c in zip(array.shape, chunks, strict=True)),
             compressors=[
-                BloscCodec(cname=CODEC, clevel=LEVEL, shuffle="shuffle", typesize=array.dtype.itemsize),
+                BloscCodec(cname=CODEC, clevel=LEVEL, shuffle="shuffle", typesize=kinds[name].itemsize),
                 Crc32cCodec(),
             ],
             dimension_names=("z", "y", "x"),
             fill_value=0,
         )
-    shards = {f"{name}/{_SHARD}": encode_shard(array, _chunk(array.shape)) for name, array in arrays.items()}
+    shards = {
+        f"{name}/{_SHARD}": encode_shard(array, _chunk(array.shape), kinds[name]) for name, array in arrays.items()
+    }
     return shards | {name: data.to_bytes() for name, data in memory.items()}  # what is read first comes last
 
 
@@ -284,8 +291,8 @@ def _little_endian(voxels: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     return np.ascontiguousarray(voxels, dtype=voxels.dtype.newbyteorder("<"))
 
 
-def _smallest(mask: npt.NDArray[np.uint16]) -> npt.NDArray[np.generic]:
-    return mask.astype(np.uint8) if mask.size and int(mask.max()) < 256 else mask
+def _smallest_kind(mask: npt.NDArray[np.uint16]) -> np.dtype[Any]:
+    return np.dtype(np.uint8) if mask.size and int(mask.max()) < 256 else mask.dtype
 
 
 def _ome(grid: Grid, *, name: str) -> dict[str, Any]:

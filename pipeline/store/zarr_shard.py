@@ -31,25 +31,27 @@ LEVEL: Final = 1
 """Of the codec."""
 
 
-def encode_shard(array: npt.NDArray[Any], chunk: tuple[int, ...]) -> bytes:
+def encode_shard(array: npt.NDArray[Any], chunk: tuple[int, ...], kind: np.dtype[Any] | None = None) -> bytes:
     """The only shard of an array, its chunks compressed on all cores.
 
     Args:
         array: little endian.
         chunk: shape of the inner chunks; those at the end are filled up with zeros.
+        kind: type that is stored, where that is not its own; one chunk after the other is made one.
     """
+    stored = array.dtype if kind is None else kind
     places = itertools.product(*(range(math.ceil(n / size)) for n, size in zip(array.shape, chunk, strict=True)))
-    chunks = list(_cores().map(lambda place: _coded(array, chunk, place), places))
+    chunks = list(_cores().map(lambda place: _coded(array, chunk, stored, place), places))
     sizes = np.array([len(each) for each in chunks], dtype="<u8")
     index = np.stack([np.cumsum(sizes) - sizes, sizes], axis=1).astype("<u8").tobytes()
     return b"".join([*chunks, index, _checksum(index)])
 
 
-def _coded(array: npt.NDArray[Any], chunk: tuple[int, ...], place: tuple[int, ...]) -> bytes:
+def _coded(array: npt.NDArray[Any], chunk: tuple[int, ...], kind: np.dtype[Any], place: tuple[int, ...]) -> bytes:
     part = array[tuple(slice(at * size, (at + 1) * size) for at, size in zip(place, chunk, strict=True))]
     if part.shape != chunk:
         part = np.pad(part, [(0, size - n) for n, size in zip(part.shape, chunk, strict=True)])
-    data = blosc.compress(np.ascontiguousarray(part), CODEC.encode(), LEVEL, blosc.SHUFFLE)
+    data = blosc.compress(np.ascontiguousarray(part, dtype=kind), CODEC.encode(), LEVEL, blosc.SHUFFLE)
     return bytes(data) + _checksum(data)
 
 
