@@ -115,13 +115,18 @@ def _ranking_differences(cohorts: tuple[Cohort, Cohort], hits: tuple[Hits, ...],
     ]
 
 
+def said_p(p: float) -> str:
+    """`p = 0.0312`, never `p = 0.0000`."""
+    return f"p = {p:.4f}" if p >= 0.0001 else "p < 0.0001"
+
+
 def _area_difference(one: Cohort, two: Cohort) -> list[Figure]:
     scores = one.patient_score, two.patient_score
     compared = None if np.isnan(np.concatenate(scores)).any() else compare_areas(one.positive, *scores)
     if compared is None:
         why = not_estimable("one class only, or masks without scores")
         return [Figure("patient", "difference_auroc", why)]
-    p = "" if compared.p is None else f"p = {compared.p:.4f} (DeLong, two-sided)"
+    p = "" if compared.p is None else f"{said_p(compared.p)} (DeLong, two-sided)"
     estimate = compared.difference
     noted = Estimate(
         estimate.value, estimate.low, estimate.high, estimate.interval, denominator=estimate.denominator,

@@ -11,6 +11,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from pipeline.evaluate.case_metrics import patient_figures, vertebra_figures
 from pipeline.evaluate.cohort import Cohort, Findings, Scans, Vertebrae, hits_of
+from pipeline.evaluate.compare import said_p
 from pipeline.evaluate.figures import Figure
 from pipeline.evaluate.lesion_metrics import ratio_figures
 from pipeline.evaluate.matching import Pairs
@@ -148,3 +149,7 @@ def test_unnumbered_vertebrae_of_different_scans_are_no_level() -> None:
     assert [_named(level) for level in ("L1", "V2", "V13", "SACRUM", "none", None)] == [
         *("L1", "not named", "not named", "SACRUM", "none", None)
     ]
+
+
+def test_a_p_is_never_nothing() -> None:
+    assert [said_p(p) for p in (0.03124, 0.0001, 0.00009999, 0.0)] == ["p = 0.0312", "p = 0.0001", *["p < 0.0001"] * 2]
