@@ -85,7 +85,11 @@ def kept_or_made(key: str | None, make: Callable[[], openvino.Model]) -> openvin
     if key is None:
         return make()
     made_of = [key, f"detect {DETECT}", *(f"{name} {_version(name)}" for name in _MAKERS)]
-    folder = cache_folder("converted") / hashlib.sha256("\n".join(made_of).encode()).hexdigest()
+    try:
+        kept = cache_folder("converted")
+    except ModelError:
+        return make()
+    folder = kept / hashlib.sha256("\n".join(made_of).encode()).hexdigest()
     if folder.is_dir():
         try:
             return openvino.Core().read_model(folder / "model.xml")

@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import ModelError
 from pipeline.store.filesystem import open_filesystem, service_errors
 
 CACHE_VARIABLE = "SPINETALLY_CACHE"
@@ -21,9 +22,18 @@ _fetching = threading.Lock()
 
 
 def cache_folder(kind: str) -> Path:
-    """Where copies of one kind are kept between processes; it may not be there yet."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get(CACHE_VARIABLE) or Path(base) / "spinetally") / kind
+    """Where copies of one kind are kept between processes; it may not be there yet.
+
+    Raises:
+        ModelError: this user has no home folder, as in some containers, and nothing names another one.
+    """
+    if named := os.environ.get(CACHE_VARIABLE):
+        return Path(named) / kind
+    try:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        raise ModelError(f"this user has no home folder: set {CACHE_VARIABLE} to where copies may be kept") from None
+    return base / "spinetally" / kind
 
 
 def digest_of(path: Path) -> str:

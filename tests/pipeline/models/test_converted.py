@@ -11,7 +11,7 @@ import torch
 
 from pipeline.errors import ModelError
 from pipeline.models import registry
-from pipeline.models.files import CACHE_VARIABLE
+from pipeline.models.files import CACHE_VARIABLE, cache_folder
 from pipeline.models.formats import torch_files
 from pipeline.models.network import Made, VoxelNetwork
 from pipeline.models.predictor import LesionSettings
@@ -80,6 +80,23 @@ def test_a_machine_that_keeps_nothing_still_runs(cache: Path) -> None:
     for _ in range(2):
         VoxelNetwork.made_by(make, patch=PATCH, key="a")(WINDOWS)
     assert len(calls) == 2
+
+
+def test_a_user_without_a_home_still_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that runs under any number of user."""
+    for name in (CACHE_VARIABLE, "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", _nowhere)
+    make, calls = _counting()
+    for _ in range(2):
+        VoxelNetwork.made_by(make, patch=PATCH, key="a")(WINDOWS)
+    assert len(calls) == 2
+    with pytest.raises(ModelError, match="set SPINETALLY_CACHE"):
+        cache_folder("models")
+
+
+def _nowhere() -> Path:
+    raise RuntimeError("Could not determine home directory.")
 
 
 def test_what_does_not_run_is_not_kept(cache: Path) -> None:
