@@ -76,7 +76,7 @@ class ModelSpec(Strict):
     format: Format
     weights: str | None = None
     """File or folder beside `model.yaml`."""
-    sha256: str | None = Field(default=None, pattern="^[0-9a-fA-F]{64}$")
+    sha256: str | None = None
     """Digest of the weights; checked before use."""
     network: dict[str, Any] | None = None
     """`monai_network` only: {class: SegResNet, ...arguments of that MONAI network}."""

@@ -56,7 +56,9 @@ EVIDENCE: dict[str, str] = {
             || CASE WHEN threshold_set_on IS NULL THEN ''
                 WHEN seen.day IS NULL THEN ', set on ' || threshold_set_on || ' by its file'
                 ELSE ', set on ' || threshold_set_on || ' by its file, ' || CASE WHEN threshold_set_on < seen.day
-                    THEN 'before' ELSE 'NOT before' END || ' the first result of a test scan (' || seen.day || ')' END,
+                    THEN 'before' ELSE 'NOT before' END || ' the first result of a test scan (' || seen.day || ')' END
+            || CASE WHEN len(list_filter(json_extract_string(document, '$.use.overrides[*].lesions.threshold'),
+                lambda t: t IS NOT NULL)) > 0 THEN '; others for some scans by `overrides`' ELSE '' END,
             ', ' ORDER BY recipe_id) || '; part of the recipe''s hash'
         FROM recipes, seen HAVING count(*) > 0""",
     "software": """SELECT 'versions of every scan in `scans.software`; devices '

@@ -47,7 +47,6 @@ def _spec(**changes: object) -> ModelSpec:
         ({"version": 3}, "version: Input should be a valid string, got 3; put it in quotes"),
         ({"labels": {1.5: "lesion"}}, r"labels\.1\.5: Input should be a valid integer"),
         ({"labels": {1: "lesion"}, "label_table": "verse"}, "give one of them"),
-        ({"sha256": "abc"}, "sha256: String should match pattern"),
         ({"format": "threshold", "modality": ["CT"]}, "in PT and NM; got modality CT"),
         ({"modality": ["ct"]}, r"modality\.0: .* got 'ct'"),
     ],

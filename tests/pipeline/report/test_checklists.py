@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,10 +128,14 @@ def test_two_recipes_are_told_apart_and_their_scans_are_counted_once(tmp_path: P
 
 
 @pytest.mark.parametrize(("day", "said"), [("2001-01-01", "before"), ("2999-01-01", "NOT before")])
-def test_when_a_threshold_was_set(store: Store, day: str, said: str) -> None:
+@pytest.mark.parametrize("overridden", [None, 0.6])
+def test_when_a_threshold_was_set(store: Store, day: str, said: str, overridden: float | None) -> None:
     connection = connect(store)
+    overrides = [{"when": {"site": "a"}, "lesions": {"threshold": overridden}}]
     columns = f"'r' AS recipe_id, 0.4 AS threshold, DATE '{day}' AS threshold_set_on"
+    columns += f", '{json.dumps({'use': {'overrides': overrides}})}' AS document"
     connection.execute(f"CREATE OR REPLACE TEMP VIEW recipes AS SELECT {columns}")
     (sentence,) = connection.execute(EVIDENCE["threshold"]).fetchone() or ("",)
     connection.close()
     assert f"0.4, set on {day} by its file, {said} the first result of a test scan" in sentence
+    assert ("others for some scans by `overrides`" in sentence) == (overridden is not None)
