@@ -11,6 +11,7 @@ import typer
 from flows.cli.console import CohortArgument, JsonOption, files_bar, print_json
 from flows.cli.evaluation_summary import print_evaluation
 from flows.cohort_file import load_cohort
+from pipeline.errors import RequestError
 from schemas.config import CohortConfig
 
 
@@ -31,7 +32,7 @@ def evaluate(
     first = None if against is None else _recipe_named(config, against)  # before the long part
     summary = evaluate_cohort_file(config)
     if first is not None:
-        summary["comparisons"] = _compare(config, first, list(summary["recipes"]))
+        summary["comparisons"] = compare_recipes(config, first, list(summary["recipes"]))
     if as_json:
         print_json(summary)
     else:
@@ -69,15 +70,18 @@ def _recipe_named(config: CohortConfig, name: str) -> str:
     return recipe_named(Store.open(config.store, storage_options=config.storage_options), name)
 
 
-def _compare(config: CohortConfig, first: str, recipes: list[str]) -> list[dict[str, Any]]:
+def compare_recipes(config: CohortConfig, first: str, recipes: list[str]) -> list[dict[str, Any]]:
+    """Every other recipe less the first; of one that shares no scan with it a row that says so."""
     from pipeline.evaluate.evaluation import compare_store
     from pipeline.store import Store
 
     store = Store.open(config.store, storage_options=config.storage_options)
     names = ("split", "unit", "metric", "value", "low", "high", "note")
-    return [
-        {"recipe": second, "against": first} | {name: row[name] for name in names}
-        for second in recipes
-        if second != first
-        for row in compare_store(store, first, second, settings=config.evaluation)
-    ]
+    found: list[dict[str, Any]] = []
+    for second in (recipe for recipe in recipes if recipe != first):
+        try:
+            rows = compare_store(store, first, second, settings=config.evaluation)
+        except RequestError as error:  # of another modality, say
+            rows = [dict.fromkeys(names) | {"unit": "scan", "metric": "difference", "note": str(error)}]
+        found += [{"recipe": second, "against": first} | {name: row[name] for name in names} for row in rows]
+    return found

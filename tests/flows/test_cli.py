@@ -20,14 +20,11 @@ import yaml
 
 from flows.cli import main
 from flows.cli.console import print_json
-from flows.cli.demo import tallies
-from flows.cli.evaluation_summary import print_evaluation
 from flows.launch import launch
 from flows.stages import Stages
 from pipeline.store import Store
 from tests.flows import fakes
 from tests.flows.cohorts import PRECOMPUTED, config_of, write_cohort, write_manifest
-from tests.pipeline.evaluate.little import LittleScan, make_store
 
 HEAVY = ("torch", "prefect", "dask", "distributed", "SimpleITK", "openvino")
 
@@ -332,52 +329,6 @@ def test_an_evaluation_of_masks_against_themselves_is_perfect(
     _refused(cli("evaluate", tmp_path / "cohort.yaml", "--against", "g"), "no recipe 'g' has results", recipe_id)
 
 
-def test_parts_stand_side_by_side_and_their_difference_comes_first(capfd: pytest.CaptureFixture[str]) -> None:
-    figure = {"unit": "lesion", "metric": "sensitivity", "value": 0.75, "low": 0.6, "high": 0.9, "interval": "wilson"}
-    missing = figure | {"value": None, "low": None, "note": "not estimable: nothing"}
-    recipe = {
-        "patients": 40,
-        "scans": {"ok": 36, "failed": 2, "excluded": 1, "missing": 4},
-        "studies_without_reference": 5,
-        "patients_of_part": {"external": 8, "internal": 32},
-        "true_lesions": 90,
-        "scans_in_no_part": 0,
-        "sites_in_several_parts": ["north", "south"],
-        "parts": {"external": [missing], "internal": [figure | {"numerator": 30.0, "denominator": 40.0}]},
-        "drops": [figure | {"metric": "drop_sensitivity", "value": -0.1, "low": -0.2, "high": 0.05}],
-    }
-    reader = figure | {"metric": "reader_dice", "value": 0.8, "low": None}
-    print_evaluation(
-        {
-            "recipes": {"r1": recipe},
-            "readers": [reader],
-            "references": {"ok": 8, "unplaced": 1, "failed": 2},
-            "reference_reasons": {"mask_grid": 2},
-            "references_not_compared": 7,
-            "lesions_outside_their_volume": 3,
-            "annotation": {"not_stated": []},
-            "comparisons": [
-                {"recipe": "r2", "against": "r1", "split": "external"} | figure | {"metric": "difference_f1"},
-            ],
-        }
-    )
-    out = capfd.readouterr().out
-    assert out.startswith("lesion sensitivity, from internal to external: -0.10 (-0.20 to +0.05)")
-    assert out.index("internal  ") < out.index("external  ")
-    assert "0.75 (0.60 to 0.90), 30 of 40" in out
-    assert "not estimable: nothing" in out
-    assert "lesion F1" in out
-    assert "Of 43 scans with a reference 36 have a result; 1 excluded, 2 failed: their lesions count as missed" in out
-    assert "4 scans with a reference not processed yet" in out
-    assert "5 studies have a result but no reference" in out
-    assert "take those of a patient for unrelated" in out
-    assert "Dice of lesions that both readers drew" in out
-    assert "8 annotations read; 1 of scans that have no volume; 2 could not be read (mask_grid 2)" in out
-    assert "7 further series with a reference" in out
-    assert "In more than one part: north, south." in out
-    assert "Only 8 patients in external: the intervals are wide" in out
-
-
 def test_an_evaluation_needs_a_reference(cli: Cli, done: Path) -> None:
     _refused(cli("evaluate", done), "no reference standard", "truth_uri")
 
@@ -417,17 +368,6 @@ def test_it_says_its_version_and_helps_by_the_usual_letter(cli: Cli) -> None:
     assert cli("--version").out.strip() == version("spinetally")
     assert "--verbose" in cli("-h").out
     assert "--limit" in cli("run", "-h").out
-
-
-def test_a_demo_over_an_older_recipe_counts_its_own_lesions(tmp_path: Path) -> None:
-    upper, lower = (9, 8, 8, 12, 14, 14), (3, 20, 20, 6, 26, 26)
-    older = [LittleScan("a", "pa", found=((upper, 0.9), (lower, 0.8))), LittleScan("b", "pb")]
-    store = make_store(tmp_path, older)
-    newer = [LittleScan("a", "pa", found=((lower, 0.9),)), LittleScan("b", "pb")]
-    make_store(tmp_path, newer, recipe_id="b" * 16, store=store)
-    levels, counts = tallies(store.uri, ["b" * 16])
-    assert [(row["level"], row["lesions"]) for row in levels] == [("L2", 1)]
-    assert counts == {"patients": 2, "series": 2, "scans": 2, "lesions": 1}
 
 
 def test_removal_needs_somebody_to_say_so(cli: Cli, tmp_path: Path) -> None:
