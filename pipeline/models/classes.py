@@ -86,19 +86,24 @@ class Classes:
         return found
 
     def level_values(self, channels: int) -> npt.NDArray[np.uint16]:
-        """(channels with background,) the level in a mask of each class."""
-        values = np.zeros(self._count(channels), dtype=np.uint16)
+        """(channels of `level_scores`,) the level in a mask of each class."""
+        values = np.zeros(self._count(channels + len(self.lesions)), dtype=np.uint16)
         for number, level in self.levels.items():
             if number < len(values):
                 values[number] = level
-        return values
+        return np.delete(values, self.lesions)
 
-    def with_background(self, scores: torch.Tensor) -> torch.Tensor:
-        """[k, ...] so that the largest is the class: where background has no channel, one at even odds is put first."""
-        if self.has_background(len(scores)):
+    def level_scores(self, scores: torch.Tensor) -> torch.Tensor:
+        """[k, ...] so that the largest is the level: background first, at even odds where it has no channel, and no
+        class that is lesion, for a lesion lies in a level and would be a hole in it.
+        """
+        if not self.has_background(len(scores)):
+            even = {"softmax": 0.0, "sigmoid": 0.0, "none": 0.5}[self.activation]
+            scores = torch.cat([torch.full_like(scores[:1], even), scores])
+        if not self.lesions:
             return scores
-        even = {"softmax": 0.0, "sigmoid": 0.0, "none": 0.5}[self.activation]
-        return torch.cat([torch.full_like(scores[:1], even), scores])
+        self._count(len(scores))
+        return scores[[number for number in range(len(scores)) if number not in self.lesions]]
 
     def lesion_probability(self, scores: torch.Tensor) -> torch.Tensor:
         """[k, ...] to the probability [1, ...] of being a lesion, of any kind."""

@@ -42,7 +42,7 @@ class VoxelwiseModel:
         """The levels, named by the model's own classes."""
         check_use(self.spec, modality, "levels")
         result = np.zeros(volume.grid.shape, dtype=LABEL_TYPE)
-        self._run(volume, Labels(self.classes.level_values, self.classes.with_background), result, flips=flips)
+        self._run(volume, Labels(self.classes.level_values, self.classes.level_scores), result, flips=flips)
         return LevelMask(result, anchor="model")
 
     def lesions(

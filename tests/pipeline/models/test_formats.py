@@ -20,6 +20,7 @@ from pipeline.engine.resample import model_grid
 from pipeline.errors import ModelError, ScanError
 from pipeline.grid import Grid, Volume
 from pipeline.masks import LesionMask, LevelMask
+from pipeline.models.classes import Classes
 from pipeline.models.predictor import LesionSettings, Predictor
 from pipeline.models.registry import find_spec, load
 from schemas.reasons import Reason
@@ -149,6 +150,23 @@ def test_levels_by_class(logits: tuple[torch.Tensor, Grid], tmp_path: Path) -> N
     assert set(np.unique(found.levels)) == {0, 22}
     background, level = (_resampled(_image(scores.numpy(), logits[1]), small_scan().grid) for scores in logits[0])
     assert _dice(found.levels > 0, level > background) > 0.99
+
+
+def test_a_lesion_is_no_hole_in_its_level(tmp_path: Path) -> None:
+    """Of a network with classes of both kinds: where lesion wins, the level is the best of the others."""
+    scores = torch.tensor([[0.0, 0.0, 9.0], [3.0, 1.0, 0.0], [1.0, 3.0, 0.0], [0.0, 4.0, 1.0]])  # [classes, voxels]
+    spec = find_spec(str(_both(tmp_path)))[0]
+    classes = Classes.of(spec)
+    kept = classes.level_scores(scores)
+    assert classes.level_values(len(kept))[kept.argmax(dim=0)].tolist() == [22, 23, 0]
+    assert classes.lesion_probability(scores)[0].argmax() == 1
+    without = Classes.of(spec.model_copy(update={"activation": "sigmoid"}))
+    kept = without.level_scores(scores[1:])
+    assert without.level_values(len(kept))[kept.argmax(dim=0)].tolist() == [22, 23, 0]
+
+
+def _both(folder: Path) -> Path:
+    return write(folder, format="onnx", weights=None, task="both", labels={1: "L3", 2: "L4", 3: "lesion"})
 
 
 def test_flips_average(folders: dict[str, Path]) -> None:

@@ -92,7 +92,7 @@ class NnunetModel:
         """The levels, named by the model's own classes."""
         check_use(self.spec, modality, "levels")
         result = np.zeros(volume.grid.shape, dtype=LABEL_TYPE)
-        labels = Labels(self.classes.level_values, self.classes.with_background, half=AS_NNUNET.half)
+        labels = Labels(self.classes.level_values, self.classes.level_scores, half=AS_NNUNET.half)
         self._run(volume, labels, result, flips=flips)
         return LevelMask(result, anchor="model")
 
