@@ -17,6 +17,7 @@ from distributed import Client
 from flows.cluster import Capacity, local_capacity
 from flows.prepare import Outlook
 from pipeline.errors import ConfigError
+from pipeline.models.converted import windows_at_once
 from pipeline.recipe import ResolvedRecipe
 from schemas.config import CohortConfig
 from schemas.label_tables import LABEL_TABLES
@@ -153,7 +154,9 @@ def _network_bytes(shape: Sequence[int], spacing_mm: Sequence[float] | None, spe
     if patch is None:
         return WINDOW_BYTES * min(_LONGEST, grid[0]) * math.prod(grid[1:])
     sums = 0 if spec.task == "characterise" else patch[0] * math.prod(grid[1:]) * _n_classes(spec)
-    return WINDOW_BYTES * math.prod(patch) + sums * (_NNUNET_SUM_BYTES if spec.format == "nnunet" else _SUM_BYTES)
+    return WINDOW_BYTES * math.prod(patch) * windows_at_once(patch) + sums * (
+        _NNUNET_SUM_BYTES if spec.format == "nnunet" else _SUM_BYTES
+    )
 
 
 def _n_classes(spec: ModelSpec) -> int:

@@ -9,7 +9,7 @@ import openvino
 import torch
 
 from pipeline.errors import GpuMemoryError, ScanError, first_line
-from pipeline.models.converted import Run, convert, kept_or_made, openvino_run
+from pipeline.models.converted import Run, convert, kept_or_made, openvino_run, windows_at_once
 from pipeline.models.device import Backend, choose_backend, occupy
 from schemas.reasons import Reason
 
@@ -70,9 +70,10 @@ class VoxelNetwork:
                 reference = torch_run(module, device)
                 return convert(source or module, reference, patch=patch, channels=channels, traced=traced)
 
-            run = openvino_run(kept_or_made(key and f"{key} {patch} {channels} {traced}", converted))
-        else:
-            run = torch_run(make()[0], device, half=chosen == "torch-bfloat16")
+            model = kept_or_made(key and f"{key} {patch} {channels} {traced}", converted)
+            at_once = windows_at_once(patch)
+            return cls(openvino_run(model, at_once), device=device, backend=chosen, channels=channels, batch=at_once)
+        run = torch_run(make()[0], device, half=chosen == "torch-bfloat16")
         return cls(run, device=device, backend=chosen, channels=channels, batch=1 if device.type == "cpu" else 4)
 
     @torch.inference_mode()

@@ -9,7 +9,7 @@ import openvino
 
 from pipeline.errors import ModelError
 from pipeline.models.classes import Classes
-from pipeline.models.converted import openvino_run
+from pipeline.models.converted import openvino_run, windows_at_once
 from pipeline.models.device import choose_backend
 from pipeline.models.formats.torch_files import weights_file
 from pipeline.models.network import VoxelNetwork
@@ -33,7 +33,10 @@ def open_model(spec: ModelSpec, place: Place) -> Predictor:
     classes = Classes.of(spec)
     model = _read(weights_file(spec, place), spec)
     patch, channels = _fix_size(model, spec)
-    network = VoxelNetwork(openvino_run(model), device=place.device, backend="openvino", channels=channels)
+    at_once = windows_at_once(patch)
+    network = VoxelNetwork(
+        openvino_run(model, at_once), device=place.device, backend="openvino", channels=channels, batch=at_once
+    )
     return VoxelwiseModel(spec.model_copy(update={"patch": patch}), network, classes)
 
 

@@ -79,3 +79,17 @@ def test_one_at_a_time_on_a_device() -> None:
     for thread in threads:
         thread.join()
     assert most == [1]
+
+
+@pytest.mark.parametrize("size", [16, 72])
+def test_windows_side_by_side_give_what_each_alone_gives(size: int) -> None:
+    """Small ones run two at a time, larger ones one after the other; a batch may hold any number."""
+    torch.manual_seed(0)
+    module = torch.nn.Conv3d(1, 3, 3, padding=1).eval()
+    network = VoxelNetwork.made_by(lambda: (module, None), patch=(size,) * 3, backend="openvino")
+    assert network.batch == (2 if size == 16 else 1)
+    windows = torch.rand(5, 1, size, size, size)
+    together = network(windows)
+    for kept, window in zip(together, windows, strict=True):
+        torch.testing.assert_close(kept, module(window[None])[0], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(network(window[None])[0], kept, rtol=1e-4, atol=1e-5)
