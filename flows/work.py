@@ -30,7 +30,7 @@ class Job:
 
     function: Callable[..., Row]
     """A function of a module, called with the item and `arguments`, by name."""
-    arguments: dict[str, Any] = field(default_factory=dict)
+    arguments: dict[str, Any] = field(default_factory=dict, repr=False)
     """The same for all items."""
     seconds: float = 3600.0
     """An item that takes longer hangs."""

@@ -22,7 +22,7 @@ from pipeline.errors import RequestError
 from pipeline.query.compacted import FOLDER as MERGED
 from pipeline.query.compacted import usable
 from pipeline.query.files import published
-from pipeline.store import TEMPORARY, Store, service_errors
+from pipeline.store import TEMPORARY, Store
 from schemas.evaluation import MASKS, TABLES
 
 GRACE = timedelta(days=1)
@@ -123,16 +123,10 @@ def patient_keys(store: Store, patient_id: str) -> list[str]:
 def _array_groups(store: Store) -> dict[str, int]:
     """Every group of arrays, `<shard>.zarr/<series>/<attempt>`, with its bytes."""
     groups: dict[str, int] = {}
-    fs, start = store.fs, len(store.root) + 1
-    with service_errors("listing the store"):
-        for folder in _ARRAYS:
-            try:
-                listing = fs.find(store.path(folder), detail=True)
-            except FileNotFoundError:
-                continue
-            for name, info in listing.items():
-                if (group := _group_of(name[start:])) is not None:
-                    groups[group] = groups.get(group, 0) + int(info["size"])
+    for folder in _ARRAYS:
+        for path, size in store.sizes(folder).items():
+            if (group := _group_of(path)) is not None:
+                groups[group] = groups.get(group, 0) + size
     return groups
 
 

@@ -33,6 +33,8 @@ _KNOWN = _NEEDED | {"recipe_id", "lesion_id", "comment", "decided_at", "new_leve
 _TYPES = {"lytic", "blastic", "mixed", "indeterminate"}
 _PSEUDONYM = re.compile(r"[\w.-]{1,40}")
 _SHOWN_PROBLEMS = 5
+_MORE = "\0"
+"""Where values go that have no column; none is called so."""
 
 Scans = dict[tuple[str, str], tuple[str, int]]
 """(recipe_id, series_key) to the version of the series and the number of its lesions."""
@@ -61,6 +63,8 @@ def add_verdicts(store: Store, data: bytes) -> VerdictSummary:
     problems: list[str] = []
     for line, row in _lines(data):
         try:
+            if _MORE in row:
+                raise ValueError("more values than columns: put a comment with commas in quotes")
             rows.append(_verdict(row, scans) | {"attempt": attempt})
         except ValueError as error:
             problems.append(f"line {line}: {error}")
@@ -82,7 +86,7 @@ def add_verdicts(store: Store, data: bytes) -> VerdictSummary:
 
 def _lines(data: bytes) -> list[tuple[int, dict[str, str]]]:
     try:
-        reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig")), strict=True)
+        reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig")), restkey=_MORE, strict=True)
         names = {(name or "").strip() for name in reader.fieldnames or []}
         rows = [(reader.line_num, row) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
@@ -92,7 +96,7 @@ def _lines(data: bytes) -> list[tuple[int, dict[str, str]]]:
             f"verdicts need the columns {', '.join(sorted(_NEEDED))}, may have {', '.join(sorted(_KNOWN - _NEEDED))}; "
             f"missing: {', '.join(sorted(_NEEDED - names)) or 'none'}, unknown: {len(names - _KNOWN)}"
         )
-    return [(line, {str(k).strip(): (v or "").strip() for k, v in row.items() if k is not None}) for line, row in rows]
+    return [(line, {str(k).strip(): str(v or "").strip() for k, v in row.items()}) for line, row in rows]
 
 
 def _scans(store: Store) -> Scans:

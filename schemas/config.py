@@ -241,7 +241,7 @@ class CohortConfig(Strict):
     on_gpu_full: OnGpuFull = "quarantine"
     """A scan of which not even one window fits the GPU's memory is `out_of_memory`, or done on the CPU; its row says on
     which device it was done."""
-    storage_options: dict[str, Any] = Field(default_factory=dict)
+    storage_options: dict[str, Any] = Field(default_factory=dict, repr=False)
     """For fsspec, for both source and store; a value `$NAME` is read from the environment."""
     cost: Cost = Cost()
     truth: Truth | None = None

@@ -25,6 +25,9 @@ PROTOCOL = "spinetally"
 PUBLISHED = ("catalog", "results", "changes", "compact", "truth/tables", "truth/verdicts")
 """Folders that a query may read. Never `private`, and no voxels."""
 
+_TABLES = (".parquet", "/made_from.json", "/compared.json")
+"""What their names end with, of rows or of what tells about them."""
+
 _WHOLE_BYTES = 1 << 18
 """Files up to here are fetched whole: a request costs what so many bytes do."""
 _TAIL_BYTES = 96 << 10
@@ -36,22 +39,8 @@ _NEVER = datetime(2000, 1, 1, tzinfo=UTC)
 
 def published(store: Store) -> dict[str, int]:
     """Every file that a query may read, relative to the store, with its bytes."""
-    found: dict[str, int] = {}
-    fs, start = store.fs, len(store.root) + 1
-    with service_errors("listing the store"):
-        for folder in PUBLISHED:
-            try:
-                listing = fs.find(store.path(folder), detail=True)
-            except FileNotFoundError:
-                continue
-            found |= {name[start:]: int(info["size"]) for name, info in listing.items() if _is_table(name)}
-    return dict(sorted(found.items()))
-
-
-def _is_table(name: str) -> bool:
-    return name.endswith((".parquet", "/made_from.json", "/compared.json")) and not name.rsplit("/", 1)[-1].startswith(
-        "."
-    )
+    found = {path: size for folder in PUBLISHED for path, size in store.sizes(folder).items()}
+    return {path: size for path, size in sorted(found.items()) if path.endswith(_TABLES)}
 
 
 class StoreFiles(AbstractFileSystem):  # type: ignore[misc] # fsspec has no types

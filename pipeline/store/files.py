@@ -193,6 +193,17 @@ class Store:
         names = (name[start:] for name in found)
         return sorted(name for name in names if not posixpath.basename(name).startswith("."))
 
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """All files below a folder, as `list` has them, with their bytes."""
+        with service_errors("listing the store"):
+            try:
+                found = with_patience(lambda: self.fs.find(self.path(prefix), detail=True))
+            except FileNotFoundError:
+                return {}
+        start = len(self.root) + 1
+        shown = ((name[start:], int(about["size"])) for name, about in sorted(found.items()))
+        return {name: size for name, size in shown if not posixpath.basename(name).startswith(".")}
+
     def remove(self, path: str) -> None:
         """Remove a file or a folder with all that is in it; only `gc` and `forget` may."""
         with service_errors("removing from the store"):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from flows.cohort_file import load_cohort
+from flows.work import Job
 from pipeline.errors import ConfigError
 
 
@@ -94,6 +95,12 @@ def test_a_secret_is_not_repeated(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         _load(tmp_path, "source: a\nstore: b\nstorage_options: hunter2\n")
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_secret_is_not_in_what_python_prints(tmp_path: Path) -> None:
+    config = _load(tmp_path, "source: a\nstore: b\nstorage_options: {secret: hunter2}\n")
+    assert "hunter2" not in repr(config) + str(config)
+    assert "hunter2" not in repr(Job(print, {"config": config}))
 
 
 def test_no_such_file(tmp_path: Path) -> None:

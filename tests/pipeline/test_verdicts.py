@@ -95,6 +95,7 @@ def test_of_lines_without_a_time_the_last_counts(store: Store) -> None:
         ("p1-s1-a,1,edit,a,,,,bony", "lytic"),
         ("p7-s7-a,1,accept,a,,,,", "series_key"),
         ("p2-s2-a,1,accept,a,,,,", "r1, r2"),
+        ("p1-s1-a,1,comment,a,,,,,by the hilum, Dr John Doe", "more values than columns"),
     ],
 )
 def test_one_wrong_line_and_nothing_is_added(store: Store, line: str, named: str) -> None:

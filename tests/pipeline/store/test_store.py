@@ -50,6 +50,9 @@ def test_lists_all_files_below_sorted_and_no_others(store: Store) -> None:
     assert store.list("nothing") == []
     store.write("results/recipe=2/late.parquet", b"")
     assert "results/recipe=2/late.parquet" in store.list("results"), "a listing must not be remembered"
+    store.write("results/recipe=2/full.parquet", b"12")
+    assert store.sizes("results") == dict.fromkeys(store.list("results"), 0) | {"results/recipe=2/full.parquet": 2}
+    assert store.sizes("nothing") == {}
 
 
 def test_missing_file(store: Store) -> None:
