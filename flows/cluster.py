@@ -91,6 +91,16 @@ def open_client(config: CohortConfig, capacity: Capacity) -> Iterator[Client]:
             yield client
 
 
+def check_description(cluster: str | dict[str, Any]) -> None:
+    """See whether `cluster` of a cohort file can be meant, before anything is begun; nothing is started.
+
+    Raises:
+        ConfigError: it describes no cluster.
+    """
+    if cluster != "local" and not (isinstance(cluster, str) and "://" in cluster):
+        _cluster_class(_description(cluster)["cluster_class"])
+
+
 def total_slots(client: Client) -> int:
     """Scans that run at the same time now; at least 1, for workers that are still on their way."""
     workers = client.scheduler_info(n_workers=-1)["workers"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flows.cluster import check_description
 from flows.memory import largest_need, plan_capacity
 from flows.prepare import Outlook
 from flows.shards import expected_scans
@@ -20,7 +21,11 @@ def forecast(outlook: Outlook) -> dict[str, Any]:
 
     Hours and cost follow from the scans that the store holds already, and are None before the first of them; so are
     the sizes of workers that are not of this machine.
+
+    Raises:
+        ConfigError: `cluster` describes none, or not even one scan fits it.
     """
+    check_description(outlook.config.cluster)
     entries = [entry for each in outlook.work for entry in each.entries]
     n_scans = sum(len(each.scans) for each in outlook.work) + expected_scans(entries, outlook.recipes.keys())
     need = largest_need(outlook)

@@ -91,6 +91,7 @@ class TemporaryServer:
             "PREFECT_API_URL": self.url,
             "PREFECT_HOME": str(self._folder),
             "PREFECT_PROFILES_PATH": str(self._folder / "profiles.toml"),
+            "PREFECT_LOGGING_TO_API_ENABLED": "false",  # what is still to be sent when it ends is complained of
         }
 
     def wait(self) -> None:

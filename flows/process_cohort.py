@@ -16,7 +16,7 @@ from prefect.artifacts import create_markdown_artifact, create_progress_artifact
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.changes import add_changes
-from flows.cluster import open_client
+from flows.cluster import check_description, open_client
 from flows.counts import Summary, as_markdown
 from flows.memory import check_workers, largest_need, plan_capacity
 from flows.passes import do_shards
@@ -44,7 +44,7 @@ def process_cohort(cohort: CohortConfig, limit: int | None = None, retry: Retry 
         RequestError: the cohort file asks for what is not there; nothing has been written.
         ServiceError: a service was not there; what was not committed stays pending.
     """
-    return do_work(begin(look(cohort, limit=limit, retry=retry)))
+    return do_work(look(cohort, limit=limit, retry=retry))
 
 
 def run_outlook(outlook: Outlook) -> Summary:
@@ -58,7 +58,7 @@ def run_outlook(outlook: Outlook) -> Summary:
 
     @flow(name="process-cohort", flow_run_name="{cohort}", task_runner=_THREADS, persist_result=False)
     def process_outlook(cohort: str, recipes: dict[str, str]) -> Summary:  # noqa: ARG001 - Prefect shows them
-        finished.append(do_work(begin(outlook)))
+        finished.append(do_work(outlook))
         return finished[0]
 
     try:
@@ -73,12 +73,20 @@ def run_outlook(outlook: Outlook) -> Summary:
 
 
 def do_work(outlook: Outlook) -> Summary:
-    """Do all shards; the summary."""
+    """Begin, and do all shards; the summary. A cluster that is described wrongly or too small is refused before that.
+
+    Raises:
+        RequestError: the cluster cannot do it, or the place of the store is taken; nothing has been written.
+        ServiceError: a service was not there; what was not committed stays pending.
+    """
+    need = largest_need(outlook)
+    capacity = plan_capacity(outlook.config, need)
+    check_description(outlook.config.cluster)
+    outlook = begin(outlook)
     counts = outlook.new_counts()
     with shown(counts, title=outlook.config.cohort, report=_progress_artifact()):
         if not outlook.is_idle:
-            need = largest_need(outlook)
-            with open_client(outlook.config, plan_capacity(outlook.config, need)) as client:
+            with open_client(outlook.config, capacity) as client:
                 check_workers(client, need)
                 log.info("%s; Dask's page is %s", _said(len(outlook.work)), client.dashboard_link)
                 if outlook.work:

@@ -75,11 +75,13 @@ class Store:
         """
         store = cls.at(uri, storage_options)
         if not store.exists(MARK):
-            if not store.is_local:
-                check_bucket(store.fs, store.root)
-            store._refuse_foreign_files()
-            mark = {"layout": LAYOUT_VERSION, "cohort": cohort, "created": datetime.now(UTC).isoformat()}
-            store.create_once(MARK, json.dumps(mark, indent=1).encode())
+            try:
+                store._make(cohort)
+            except (FileNotFoundError, FileExistsError, NotADirectoryError) as error:
+                raise StoreError(
+                    "no folder can be made where `store` says, for something else is in its way "
+                    f"({type(error).__name__}): check the path"
+                ) from error
         found = store._read_mark()["cohort"]
         if found != cohort:
             raise StoreError(
@@ -305,6 +307,13 @@ class Store:
                 "install the newer spinetally that wrote it"
             )
         return mark
+
+    def _make(self, cohort: str) -> None:
+        if not self.is_local:
+            check_bucket(self.fs, self.root)
+        self._refuse_foreign_files()
+        mark = {"layout": LAYOUT_VERSION, "cohort": cohort, "created": datetime.now(UTC).isoformat()}
+        self.create_once(MARK, json.dumps(mark, indent=1).encode())
 
     def _refuse_foreign_files(self) -> None:
         with service_errors("opening the store"):

@@ -48,6 +48,8 @@ _PASSING = {errno.EBUSY, errno.EIO, getattr(errno, "EREMOTEIO", errno.EIO)}
 
 _connected: WeakSet[fsspec.AbstractFileSystem] = WeakSet()
 
+_OF_BUCKETS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
+
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 _SERVICES = {"botocore", "aiobotocore", "aiohttp", "asyncio", "fsspec"}
@@ -113,6 +115,10 @@ def open_filesystem(uri: str, storage_options: dict[str, Any]) -> tuple[fsspec.A
         raise StoreError(
             f"cannot open {_scheme(uri)}: {_told(error)}. Check storage_options and the variables of the service"
         ) from error
+    if _scheme_of(uri) in _OF_BUCKETS and not path.strip("/"):
+        raise StoreError(
+            f"{_scheme(uri)} begin with a bucket, as in {_scheme_of(uri)}://bucket/prefix; this one has none"
+        )
     return filesystem, path
 
 
@@ -162,6 +168,8 @@ def service_errors(what: str) -> Iterator[None]:
     except (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, ServiceError):
         raise
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise StoreError(f"{what}: a name in the path is longer than the disk allows") from error
         raise ServiceError(f"{what}: {_told(error)}") from error
     except Exception as error:
         if type(error).__name__ == "ParamValidationError":  # botocore, of a bucket's name
@@ -211,5 +219,9 @@ def _package(error: Exception) -> str:
     return type(error).__module__.split(".")[0]
 
 
+def _scheme_of(uri: str) -> str:
+    return uri.partition("://")[0] if "://" in uri else ""
+
+
 def _scheme(uri: str) -> str:
-    return f"{uri.split('://')[0]}:// addresses" if "://" in uri else "a folder"
+    return f"{_scheme_of(uri)}:// addresses" if "://" in uri else "a folder"

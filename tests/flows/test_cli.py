@@ -169,6 +169,11 @@ def test_a_dry_run_writes_nothing(cli: Cli, cohort: Path) -> None:
         ({"recipe": {"US": {}}}, ("recipe.US", "CT")),
         ({"store": "taken"}, ("no store.json",)),
         ({"store": "newer"}, ("layout 99",)),
+        ({"store": "taken/thesis.docx/store"}, ("something else is in its way",)),
+        ({"store": "x" * 300}, ("longer than the disk allows",)),
+        ({"source": "s3://"}, ("bucket",)),
+        ({"cluster": "nowhere"}, ("cluster: nowhere cannot be read",)),
+        ({"cluster": {"cluster_class": "no.Such"}}, ("no.Such cannot be imported",)),
     ],
 )
 def test_a_wrong_request_is_one_line_and_writes_nothing(
