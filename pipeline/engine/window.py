@@ -149,6 +149,7 @@ def blended_slabs(
             for mine, theirs in zip(row, scores, strict=True):  # a class at a time: the product stays in the cache
                 mine[here].add_(theirs * weight)
             total[here].add_(weight)
+            del scores  # or they are kept while the next ones are made
         if row is None:
             raise ValueError("a volume without a voxel has no window")
         yield from _finished(row[:, : after - z], total[: after - z], z, inner)

@@ -57,8 +57,13 @@ def convert(source: Any, reference: Run, *, patch: Size | None, channels: int, t
     try:
         with torch.inference_mode():
             expected = reference(example)
-    except (RuntimeError, IndexError, TypeError, ValueError) as failure:
-        raise ModelError(f"the network does not run on {list(example.shape)}: {first_line(failure)}") from failure
+    except (RuntimeError, AssertionError, IndexError, TypeError, ValueError) as failure:
+        raise ModelError(
+            f"the network does not run on {list(example.shape)}: {first_line(failure)}; set `patch` in its model.yaml "
+            "to a size that it takes"
+        ) from failure
+    if not torch.isfinite(expected).all():
+        raise ModelError("the network gives scores that are not finite (NaN or infinite) for numbers drawn at random")
     shape = [1, channels, *patch] if patch else [-1, channels, -1, -1, -1]
     followed = torch.randn(1, channels, *traced) if traced else example
     try:

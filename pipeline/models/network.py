@@ -106,10 +106,13 @@ class VoxelNetwork:
                     "one window alone does not fit the GPU's memory: set `on_gpu_full: cpu` to have such scans done on "
                     "the CPU",
                 ) from None
-        except (RuntimeError, IndexError, TypeError, ValueError) as failure:
+        except (RuntimeError, AssertionError, IndexError, TypeError, ValueError) as failure:
+            if "allocate memory" in str(failure):  # torch's way to say it on a CPU
+                raise
             raise ScanError(
                 Reason.MODEL_OUTPUT,
-                f"the network does not run on windows {list(windows.shape)}: {first_line(failure)}",
+                f"the network does not run on windows {list(windows.shape)}: {first_line(failure)}; set `patch` in its "
+                "model.yaml to a size that it takes",
             ) from failure
         torch.cuda.empty_cache()
         self.batch = max(1, len(windows) // 2)

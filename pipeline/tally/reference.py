@@ -25,6 +25,9 @@ MIN_VOXELS = 10
 NOT_REFERENCE = ("SACRUM", "COCCYX")
 """Their bone is another than that of the vertebrae above."""
 
+_AT_ONCE = 4_000_000
+"""Voxels copied at a time while a mask is eroded."""
+
 Values = npt.NDArray[Any]
 
 
@@ -62,11 +65,11 @@ def interior_of(
 
     `metal_above` is None where the unit has no known value for metal.
     """
-    mask = region.mask
     values: Values = volume.voxels[region.box]
-    affected = lesions is not None and bool((lesions[region.box][mask] > 0).any())
-    has_metal = metal_above is not None and bool((values[mask] > metal_above).any())
-    inner = eroded(_body(region, levels), volume.grid)
+    affected = lesions is not None and bool((lesions[region.box][region.mask] > 0).any())
+    has_metal = metal_above is not None and bool((values[region.mask] > metal_above).any())
+    inner = _body(region, levels)
+    erode(inner, volume.grid)
     if lesions is not None:
         inner &= lesions[region.box] == 0
     kept = finite(values[inner])
@@ -84,21 +87,22 @@ def pooled(interiors: list[Interior]) -> Reference | None:
     return Reference(median, float(np.median(np.abs(values - median))))
 
 
-def eroded(mask: Bools, grid: Grid) -> Bools:
-    """The mask less `EROSION_MM` along each voxel axis, in whole voxels; beyond its crop is outside."""
-    inner = mask.copy()
+def erode(mask: Bools, grid: Grid) -> None:
+    """Take `EROSION_MM` off a mask along each voxel axis, in whole voxels and in place; beyond its crop is outside."""
     for axis in range(3):
         steps = round(EROSION_MM / grid.spacing_mm[axis]) if grid.shape[axis] > 1 else 0
-        if not steps or not inner.any():
-            continue
-        kept = np.moveaxis(inner, axis, 0)
-        before = kept.copy(order="K")  # as it lies in memory: across it, each step would take ten times as long
-        for step in range(1, min(steps, len(before)) + 1):
-            kept[step:] &= before[:-step]
-            kept[:step] = False
-            kept[:-step] &= before[step:]
-            kept[-step:] = False
-    return inner
+        across = int(axis == 0)
+        for part in np.array_split(mask, -(-mask.size // _AT_ONCE), axis=across) if steps else ():
+            _erode_along(np.moveaxis(part, axis, 0), steps)
+
+
+def _erode_along(kept: Bools, steps: int) -> None:
+    before = kept.copy(order="K")  # as it lies in memory: across it, each step would take ten times as long
+    for step in range(1, min(steps, len(before)) + 1):
+        kept[step:] &= before[:-step]
+        kept[:step] = False
+        kept[:-step] &= before[step:]
+        kept[-step:] = False
 
 
 def finite(values: Values) -> Values:

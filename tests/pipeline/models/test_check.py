@@ -115,7 +115,7 @@ BAD = {
         lambda folder: _changed(folder, network={**SETTINGS, "channels": [4, 16]}), "do not fit its network",
     ),
     "wrong digest": (lambda folder: _changed(folder, sha256="1" * 64), "sha256"),
-    "a network that gives NaN": (_nan, "not finite|differ"),
+    "a network that gives NaN": (_nan, "not finite"),
     "dynamic axes": (_dynamic, "dynamic axes"),
     "a patch that the network cannot take": (
         lambda folder: _changed(folder, patch=[15, 16, 16]), "does not run|windows' own",

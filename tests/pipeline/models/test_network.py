@@ -93,3 +93,11 @@ def test_windows_side_by_side_give_what_each_alone_gives(size: int) -> None:
     for kept, window in zip(together, windows, strict=True):
         torch.testing.assert_close(kept, module(window[None])[0], rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(network(window[None])[0], kept, rtol=1e-4, atol=1e-5)
+
+
+def test_memory_that_runs_out_is_not_the_networks_fault() -> None:
+    def run(windows: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory")
+
+    with pytest.raises(RuntimeError, match="allocate memory"):  # no ScanError: `process_scan` knows it by its words
+        VoxelNetwork(run, device=CPU, backend="torch")(torch.rand(1, 1, 2, 2, 2))
