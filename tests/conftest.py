@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+import pipeline  # noqa: F401  # before anything else loads torch, whose threads then wait as they do in our programs
 from tests.servers import ObjectStorage, seaweedfs
 
 # a busy machine is no failure

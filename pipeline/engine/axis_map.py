@@ -23,7 +23,9 @@ Float32 = npt.NDArray[np.float32]
 Kind = Literal["linear", "smooth", "nearest", "cubic"]
 
 _SLAB_VALUES = 1_000_000
-"""Source voxels converted to float32 at a time: 4 MB, which stay in the processor's cache for the next step."""
+"""Source voxels converted to float32 at a time: 4 MB, which stay in the processor's cache for the next step. Twice as
+many for splines, which reach over so many slices that neighbouring slabs share them.
+"""
 
 _NEGLIGIBLE = 1e-6
 """Weight of a spline that is left out."""
@@ -102,7 +104,8 @@ def resample_axes(
     """
     along_z, along_y, along_x = maps
     result = torch.empty((along_z.n_target, along_y.n_target, along_x.n_target))
-    slices = max(1, _SLAB_VALUES // max(1, view.shape[1] * view.shape[2]))
+    values = _SLAB_VALUES * (2 if along_z.kind == "cubic" else 1)
+    slices = max(1, values // max(1, view.shape[1] * view.shape[2]))
     planes_last = along_z.scale > (along_y.scale * along_x.scale if _is_bilinear(along_y, along_x) else 1)
     for start, stop, used in _slabs(along_z, slices):
         slab = _float32(view[used])
@@ -140,9 +143,10 @@ def mix_slices(planes: torch.Tensor, weights: Float32, out: torch.Tensor | None 
     out = planes.new_empty((len(weights), *planes.shape[1:])) if out is None else out
     most = int(np.count_nonzero(weights, axis=1).max())
     if most <= 2:
-        for new, row in zip(out, weights, strict=True):
-            first, second = np.flatnonzero(row)[[0, -1]]
-            torch.lerp(planes[first], planes[second], float(row[second]), out=new)
+        low, high = _ends(weights)
+        share, slices = weights[np.arange(len(weights)), high].tolist(), planes.unbind()
+        for mixed, a, b, of_b in zip(out.unbind(), low.tolist(), high.tolist(), share, strict=True):
+            torch.lerp(slices[a], slices[b], of_b, out=mixed)
         return out
     if planes.device.type == "cpu" and most <= _FEW:
         old, product = planes.numpy(), np.empty(planes.shape[1:], dtype=np.float32)
@@ -158,6 +162,12 @@ def mix_slices(planes: torch.Tensor, weights: Float32, out: torch.Tensor | None 
     return out
 
 
+def _ends(weights: Float32) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """The first and the last value that each row of weights takes."""
+    taken = weights != 0
+    return taken.argmax(axis=1), taken.shape[1] - 1 - taken[:, ::-1].argmax(axis=1)
+
+
 def _float32(part: npt.NDArray[np.generic]) -> torch.Tensor:
     """A copy in float32, made on all threads; what torch cannot take from numpy is copied by numpy on one."""
     if part.dtype not in _TAKEN or not part.flags.writeable:
@@ -170,8 +180,8 @@ def _float32(part: npt.NDArray[np.generic]) -> torch.Tensor:
 def _slabs(along_z: AxisMap, max_slices: int) -> Iterator[tuple[int, int, slice | npt.NDArray[np.intp]]]:
     """(start, stop) of the target, and the slices of the source that these use: about `max_slices` at most."""
     uses = along_z.matrix != 0
-    low = uses.argmax(axis=1)
-    high = uses.shape[1] - uses[:, ::-1].argmax(axis=1)
+    low, last = _ends(along_z.matrix)
+    high = last + 1
     start = 0
     for stop in range(1, len(low) + 1):
         if stop == len(low) or high[stop] - low[start] > max_slices:
