@@ -107,8 +107,11 @@ def resample_axes(
     values = _SLAB_VALUES * (2 if along_z.kind == "cubic" else 1)
     slices = max(1, values // max(1, view.shape[1] * view.shape[2]))
     planes_last = along_z.scale > (along_y.scale * along_x.scale if _is_bilinear(along_y, along_x) else 1)
+    room = torch.empty((0, *view.shape[1:]))
     for start, stop, used in _slabs(along_z, slices):
-        slab = _float32(view[used])
+        part = view[used]
+        room = room if len(room) >= len(part) else torch.empty(part.shape)
+        slab = _float32(part, room[: len(part)])
         slab = pointwise(slab) if pointwise else slab
         if all(one.is_identity for one in maps):
             result[start:stop] = slab
@@ -168,13 +171,17 @@ def _ends(weights: Float32) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
     return taken.argmax(axis=1), taken.shape[1] - 1 - taken[:, ::-1].argmax(axis=1)
 
 
-def _float32(part: npt.NDArray[np.generic]) -> torch.Tensor:
-    """A copy in float32, made on all threads; what torch cannot take from numpy is copied by numpy on one."""
+def _float32(part: npt.NDArray[np.generic], room: torch.Tensor) -> torch.Tensor:
+    """A copy in float32 in the room for it, made on all threads; what torch cannot take from numpy, numpy copies.
+
+    The room is used again: memory that is new each time costs as much as what is done in it.
+    """
     if part.dtype not in _TAKEN or not part.flags.writeable:
-        return torch.from_numpy(np.array(part, dtype=np.float32, order="C"))
+        np.copyto(room.numpy(), part, casting="unsafe")
+        return room
     backwards = tuple(axis for axis, stride in enumerate(part.strides) if stride < 0)
     forwards = torch.from_numpy(np.flip(part, backwards))
-    return torch.empty(part.shape).copy_(forwards.flip(backwards) if backwards else forwards)
+    return room.copy_(forwards.flip(backwards) if backwards else forwards)
 
 
 def _slabs(along_z: AxisMap, max_slices: int) -> Iterator[tuple[int, int, slice | npt.NDArray[np.intp]]]:
