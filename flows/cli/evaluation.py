@@ -64,10 +64,11 @@ def _counted(progress: Callable[[int, int], None], function: Callable[[Any], Any
 
 
 def _recipe_named(config: CohortConfig, name: str) -> str:
-    from pipeline.evaluate.evaluation import recipe_named
+    from pipeline.query import connect, recipe_named
     from pipeline.store import Store
 
-    return recipe_named(Store.open(config.store, storage_options=config.storage_options), name)
+    with connect(Store.open(config.store, storage_options=config.storage_options)) as connection:
+        return recipe_named(connection, name)
 
 
 def compare_recipes(config: CohortConfig, first: str, recipes: list[str]) -> list[dict[str, Any]]:

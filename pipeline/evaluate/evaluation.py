@@ -206,24 +206,6 @@ def _recipes(connection: duckdb.DuckDBPyConnection, wanted: Sequence[str] | None
     return known if wanted is None else list(wanted)
 
 
-def recipe_named(store: Store, name: str) -> str:
-    """The recipe with results that has this id, or whose id begins so.
-
-    Raises:
-        RequestError: none or several do; it names those that there are.
-    """
-    connection = connect(store)
-    try:
-        known = [row[0] for row in connection.execute("SELECT DISTINCT recipe_id FROM scans ORDER BY 1").fetchall()]
-    finally:
-        connection.close()
-    found = [recipe_id for recipe_id in known if recipe_id.startswith(name)]
-    if len(found) != 1:
-        problem = f"{len(found)} recipes begin with {name!r}" if found else f"no recipe {name!r} has results here"
-        raise RequestError(f"{problem}; those that have: {', '.join(known) or 'none'}")
-    return found[0]
-
-
 def _readers(references: pa.Table, compared: set[str], store: Store, settings: Evaluation) -> list[Figure]:
     """Agreement of the first reader with each other, over the series that stand for their studies."""
     wanted = pa.array(sorted(compared), pa.string())

@@ -7,17 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import duckdb
 import pyarrow as pa
 
-from pipeline.errors import RequestError
 from pipeline.export.destination import Destination
 from pipeline.export.dicom_objects import NotExportedError, export_dicom, require_highdicom, source_headers
 from pipeline.export.nifti import describe_dataset, export_nifti
 from pipeline.export.scans import ExportScan, find_scans, masks_of, with_lesions
 from pipeline.export.source_images import source_addresses
 from pipeline.export.tables import export_tables
-from pipeline.query import connect
+from pipeline.query import connect, recipe_named
 from pipeline.query.output import as_csv
 from pipeline.store import Store
 
@@ -76,7 +74,7 @@ def export_store(
     target, summary = Destination(destination, storage_options or {}), ExportSummary()
     written: list[dict[str, str | None]] = []
     with connect(store) as connection:
-        recipe_ids = _named_recipes(connection, recipe_ids)
+        recipe_ids = None if recipe_ids is None else [recipe_named(connection, name) for name in recipe_ids]
         if "tables" in kinds:
             summary.rows = export_tables(connection, target, recipe_ids)
         scans = find_scans(connection, recipe_ids) if {"nifti", "dicom"} & set(kinds) else []
@@ -102,20 +100,6 @@ def export_store(
     summary.n_scans, summary.n_files = len(scans), sum(line["path"] is not None for line in written)
     target.write("exported.csv", as_csv(pa.Table.from_pylist(written, schema=_LIST)))
     return summary
-
-
-def _named_recipes(connection: duckdb.DuckDBPyConnection, wanted: Sequence[str] | None) -> list[str] | None:
-    """Whole ids of recipes whose first digits are given; None of None."""
-    found = connection.execute("SELECT DISTINCT recipe_id FROM scans ORDER BY 1").fetchall()
-    known = [recipe_id for (recipe_id,) in found]
-    named = []
-    for name in wanted or ():
-        like = [recipe_id for recipe_id in known if recipe_id.startswith(name)]
-        if len(like) != 1:
-            problem = "has no result in this store" if not like else f"could be {len(like)}"
-            raise RequestError(f"recipe {name} {problem}; those that have results: {', '.join(known) or 'none'}")
-        named += like
-    return None if wanted is None else named
 
 
 def _line(scan: ExportScan, kind: str, *, path: str | None = None, reason: str | None = None) -> dict[str, str | None]:

@@ -128,9 +128,7 @@ def openvino_run(model: openvino.Model, at_once: int = 1) -> Run:
     def run(windows: torch.Tensor) -> torch.Tensor:
         """Class scores [n, k, z, y, x] of windows [n, c, z, y, x]."""
         array = np.ascontiguousarray(windows.numpy(), dtype=np.float32)
-        requests = [
-            compiled.create_infer_request() for _ in array
-        ]  # one for each: its output is given away, not copied
+        requests = [compiled.create_infer_request() for _ in array]  # one each: outputs are given away, not copied
         for i, request in enumerate(requests):
             request.start_async([array[i : i + 1]], share_inputs=True)
         for request in requests:
