@@ -348,7 +348,7 @@ def test_results_are_written_out(cli: Cli, done: Path, tmp_path: Path) -> None:
     printed = cli("export", done, tmp_path / "out", "--kind", "tables", "--kind", "nifti").out
     assert "scans" in printed
     assert "in " + str(tmp_path / "out") in printed
-    _refused(cli("export", done, tmp_path / "x", "--recipe", "f" * 16), "no result", "f" * 16)
+    _refused(cli("export", done, tmp_path / "x", "--recipe", "f" * 16), f"no recipe '{'f' * 16}' has results")
     (tmp_path / "file").write_text("")
     _refused(cli("export", done, tmp_path / "file" / "x"), "cannot write to the destination")
 
